@@ -1,0 +1,62 @@
+"""What the pool is asked to do and what it answers, as values. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Argument = str | bytes | None
+Row = Sequence[Any]
+IsolationLevel = Literal[
+    "read committed", "read uncommitted", "repeatable read", "serializable"
+]
+AccessMode = Literal["read only", "read write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL text and its bind parameters ($1 is `args[0]`).
+
+    Parameters travel in PostgreSQL's own text form whatever their type, so that the
+    server resolves types as it does for literals; `bytes` are sent as they are to json,
+    jsonb, text, xml and bytea parameters.
+    """
+
+    sql: str
+    args: tuple[Argument, ...] = ()
+
+
+def keep_always(rows: Sequence[Row]) -> bool:
+    """The `keep` of a transaction that has nothing to check."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction, described whole, so that it takes the fewest round trips.
+
+    BEGIN with `isolation` and `access`; `settings` through one
+    `select set_config(name, value, true), ...` in the given order; `before`; `statement`;
+    `after`; then COMMIT. When `keep` says no to the rows of `statement`, or `rollback` is
+    set, ROLLBACK instead; `rollback` first checks deferred constraints
+    (SET CONSTRAINTS ALL IMMEDIATE). `after` is not run when `keep` said no.
+    """
+
+    statement: Statement
+    access: AccessMode = "read only"
+    isolation: IsolationLevel | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    before: Statement | None = None
+    after: Statement | None = None
+    keep: Callable[[Sequence[Row]], bool] = keep_always
+    rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The rows of `statement` and of `after`; `kept` tells whether `keep` said yes."""
+
+    rows: Sequence[Row]
+    after_rows: Sequence[Row]
+    kept: bool

@@ -1,0 +1,18 @@
+"""The answer to a request, ready for the ASGI edge: a value, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`reason` replaces the standard reason phrase (HTTP/1.1 only). The body of a HEAD
+    answer is empty and its Content-Length, if it has one, says nothing of it."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    reason: str | None = None
