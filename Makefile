@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test check format bench docs clean
+.PHONY: help demo test check format docs pins bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,14 @@ format: $(STAMP) ## put the tree in the form that check wants
 
 docs: $(STAMP) ## write docs/configuration.md anew from the table of settings
 	$(BIN)/edgerest schema --markdown > docs/configuration.md
+
+pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject.toml allows
+	rm -rf .pins
+	$(BIN)/python -m venv .pins
+	.pins/bin/python -m pip install --quiet hatchling editables
+	.pins/bin/python -m pip install --quiet --no-build-isolation -e '.[dev]'
+	.pins/bin/python -m pip freeze --exclude-editable > constraints.txt
+	rm -rf .pins
 
 bench: $(STAMP) ## requests per second beside pgbench with the same SQL (ARGS="--help")
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -1,0 +1,240 @@
+"""The load: HTTP/2 requests with prior knowledge, a fixed number always in flight.
+
+In: a scenario and the server's address. Out: a `Load`. h2load (of nghttp2) does it where
+it is installed; else a client of our own on the `h2` library, which is slower than a fast
+server and then measures itself: results say which of the two drove them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+)
+from h2.settings import SettingCodes
+
+from tests.bench.scenarios import Scenario
+
+WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the connections
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run came to: durations in milliseconds, rate in requests per second.
+
+    `failed` counts answers other than 2xx and requests that got none.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+
+
+def load_of(durations: Sequence[float], seconds: float, failed: int) -> Load:
+    """Sum up the durations (in seconds) of the requests answered with 2xx."""
+    ordered = sorted(durations)
+    if not ordered:
+        return Load(0.0, 0.0, 0.0, failed)
+
+    def percentile(share: float) -> float:
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+
+    return Load(len(ordered) / seconds, percentile(0.5), percentile(0.99), failed)
+
+
+def driver_name() -> str:
+    """Which client `run_http` uses on this machine."""
+    return "h2load" if shutil.which("h2load") else "the built-in client"
+
+
+def run_http(
+    scenario: Scenario,
+    port: int,
+    *,
+    connections: int,
+    streams: int,
+    seconds: int,
+    scratch: Path,
+) -> Load:
+    """Keep `streams` requests in flight on each connection to 127.0.0.1:`port`."""
+    if shutil.which("h2load"):
+        return _run_h2load(scenario, port, connections, streams, seconds, scratch)
+    return asyncio.run(_run_built_in(scenario, port, connections, streams, seconds))
+
+
+# --- h2load ------------------------------------------------------------------------------
+
+
+def _run_h2load(
+    scenario: Scenario, port: int, connections: int, streams: int, seconds: int, scratch: Path
+) -> Load:
+    targets, log, body = scratch / "targets", scratch / "h2load.log", scratch / "body"
+    targets.write_text(
+        "".join(f"http://127.0.0.1:{port}{target}\n" for target in scenario.targets)
+    )
+    log.unlink(missing_ok=True)
+    command = ["h2load", f"--clients={connections}", f"--max-concurrent-streams={streams}"]
+    command += [f"--duration={seconds}", f"--warm-up-time={WARM_UP}"]
+    command += [f"--input-file={targets}", f"--log-file={log}"]
+    command += [f"--header={name}: {value}" for name, value in scenario.headers]
+    if scenario.body is not None:
+        body.write_bytes(scenario.body)
+        command.append(f"--data={body}")
+    subprocess.run(
+        command, check=True, stdout=subprocess.DEVNULL, timeout=seconds + WARM_UP + 60
+    )
+    # Each line: when it started, the status, how long it took; times in microseconds.
+    answers = [line.split("\t") for line in log.read_text().splitlines()]
+    durations = [int(took) / 1e6 for _, status, took in answers if status.startswith("2")]
+    return load_of(durations, seconds, len(answers) - len(durations))
+
+
+# --- the built-in client -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What all connections of one run share; times are those of `time.perf_counter`."""
+
+    begin: float
+    end: float
+    durations: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    def count(self, started: float, succeeded: bool) -> None:
+        now = time.perf_counter()
+        if not self.begin <= now < self.end:
+            return
+        if succeeded:
+            self.durations.append(now - started)
+        else:
+            self.failed += 1
+
+
+class _Client(asyncio.Protocol):
+    """One connection: as soon as a response ends the next request starts."""
+
+    def __init__(self, scenario: Scenario, authority: str, streams: int, tally: _Tally) -> None:
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._heads = cycle(_heads(scenario, authority))
+        self._body = scenario.body
+        self._streams = streams
+        self._tally = tally
+        self._started: dict[int, float] = {}
+        self._succeeded: set[int] = set()
+        self._blocked: deque[int] = deque()
+        self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._h2.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = 2**30
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(2**30)
+        for _ in range(self._streams):
+            self._request()
+        transport.write(self._h2.data_to_send())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for started in self._started.values():
+            self._tally.count(started, False)
+        self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        for event in self._h2.receive_data(data):
+            self._handle(event)
+        self._send_blocked()
+        self._transport.write(self._h2.data_to_send())
+
+    def stop(self) -> None:
+        """Cut the connection: what is still in flight is not counted."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case ResponseReceived(stream_id=stream, headers=headers):
+                if dict(headers)[b":status"].startswith(b"2"):
+                    self._succeeded.add(stream)
+            case DataReceived(stream_id=stream, flow_controlled_length=length):
+                self._h2.acknowledge_received_data(length, stream)
+            case StreamEnded(stream_id=stream):
+                self._finish(stream, stream in self._succeeded)
+            case StreamReset(stream_id=stream):
+                self._finish(stream, False)
+            case ConnectionTerminated():
+                self.stop()
+            case _:
+                pass
+
+    def _finish(self, stream: int, succeeded: bool) -> None:
+        self._succeeded.discard(stream)
+        self._tally.count(self._started.pop(stream), succeeded)
+        self._request()
+
+    def _request(self) -> None:
+        stream = self._h2.get_next_available_stream_id()
+        self._started[stream] = time.perf_counter()
+        self._h2.send_headers(stream, next(self._heads), end_stream=self._body is None)
+        if self._body is not None:
+            self._blocked.append(stream)
+            self._send_blocked()
+
+    def _send_blocked(self) -> None:
+        """Send the bodies for which the server's flow control has room."""
+        while self._blocked and self._body is not None:
+            if self._h2.local_flow_control_window(self._blocked[0]) < len(self._body):
+                return
+            self._h2.send_data(self._blocked.popleft(), self._body, end_stream=True)
+
+
+def _heads(scenario: Scenario, authority: str) -> list[list[tuple[str, str]]]:
+    return [
+        [
+            (":method", scenario.method),
+            (":scheme", "http"),
+            (":authority", authority),
+            (":path", target),
+            *scenario.headers,
+        ]
+        for target in scenario.targets
+    ]
+
+
+async def _run_built_in(
+    scenario: Scenario, port: int, connections: int, streams: int, seconds: int
+) -> Load:
+    loop = asyncio.get_running_loop()
+    begin = time.perf_counter() + WARM_UP
+    tally = _Tally(begin, begin + seconds)
+    clients: list[_Client] = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(
+            lambda: _Client(scenario, f"127.0.0.1:{port}", streams, tally), "127.0.0.1", port
+        )
+        clients.append(client)
+    await asyncio.sleep(tally.end - time.perf_counter())
+    for client in clients:
+        client.stop()
+    await asyncio.gather(*(client.closed for client in clients))
+    return load_of(tally.durations, seconds, tally.failed)
