@@ -113,15 +113,15 @@ def plan_call(function: Function, request: ApiRequest, read: ReadPlan) -> CallPl
     """The call of `function` with the request's arguments, returning what `read` needs."""
     names = argument_names(request)
     positional = len(function.parameters) == 1 and not function.parameters[0].name
-    parameters = function.parameters if positional else tuple(
-        p for p in function.parameters if p.name in names
+    parameters = (
+        function.parameters
+        if positional
+        else tuple(p for p in function.parameters if p.name in names)
     )
     columns = needed_columns(read, ())
     if columns not in ((), ("*",)):
         columns = tuple(sorted({*columns, *filtered_columns(read)}))
-    return CallPlan(
-        function, parameters, _arguments(function, request), positional, columns
-    )
+    return CallPlan(function, parameters, _arguments(function, request), positional, columns)
 
 
 def _arguments(function: Function, request: ApiRequest) -> DirectArguments | BodyArguments:

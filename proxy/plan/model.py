@@ -122,7 +122,7 @@ EmbedShape = Literal["object", "array", "spread_one", "spread_many"]
 class Embed:
     """A child of a read plan and how it shows in its parent's rows.
 
-    `alias` is the lateral subquery's name. An `object` or `array` shows as a column
+    `alias` is the lateral subquery's name, `parent` the name the parent's rows go by. An `object` or `array` shows as a column
     `name` (not at all when `hidden`: an embed without any column); spreads show as
     `fields`.
     """
@@ -130,6 +130,7 @@ class Embed:
     node: ReadPlan
     name: str
     alias: str
+    parent: str
     shape: EmbedShape
     relationship: AnyRelationship
     join: JoinType | None
@@ -171,11 +172,7 @@ class ReadPlan:
     @property
     def has_default_select(self) -> bool:
         """Whether it selects `*` and nothing else: only then custom handlers apply."""
-        return (
-            not self.embeds
-            and len(self.select) == 1
-            and self.select[0].field.name == "*"
-        )
+        return not self.embeds and len(self.select) == 1 and self.select[0].field.name == "*"
 
     @property
     def is_grouped(self) -> bool:

@@ -73,9 +73,7 @@ def _handler(
     return None
 
 
-def _custom(
-    cache: SchemaCache, target: QualifiedName | None, wanted: str
-) -> Answering | None:
+def _custom(cache: SchemaCache, target: QualifiedName | None, wanted: str) -> Answering | None:
     for custom in cache.custom_handlers:
         if custom.target == target and custom.media_type == wanted:
             handler = MediaHandler("custom", function=custom.function, target=target)

@@ -329,6 +329,7 @@ def _embed(
         node=node,
         name=name,
         alias=lateral,
+        parent=parent.reference.name,
         shape=shape,
         relationship=found,
         join=target.join,

@@ -80,9 +80,7 @@ def _json_body(request: ApiRequest) -> tuple[bytes, bool]:
     return b"", False
 
 
-def _columns(
-    cache: SchemaCache, table: Table, request: ApiRequest
-) -> tuple[FieldRef, ...]:
+def _columns(cache: SchemaCache, table: Table, request: ApiRequest) -> tuple[FieldRef, ...]:
     return tuple(payload_field(cache, table, name) for name in sorted(request.columns))
 
 
@@ -104,6 +102,4 @@ def _check_put_filters(request: ApiRequest, table: Table) -> None:
 
 def _is_plain_equality(item: Filter) -> bool:
     operation = item.operation
-    return (
-        operation.operator == "eq" and not operation.negated and operation.quantifier is None
-    )
+    return operation.operator == "eq" and not operation.negated and operation.quantifier is None

@@ -1,0 +1,122 @@
+"""Fields, filters, logic and order as SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.plan.model import (
+    Comparison,
+    Condition,
+    Connective,
+    EmbedIsNull,
+    FieldRef,
+    JoinCondition,
+    Order,
+)
+from proxy.request.operators import OPERATORS
+from proxy.schema_cache.model import QualifiedName
+from proxy.sql.writer import Writer, array_literal, column, identifier
+
+_IS = {
+    "null": "NULL",
+    "not_null": "NOT NULL",
+    "true": "TRUE",
+    "false": "FALSE",
+    "unknown": "UNKNOWN",
+}
+_DIRECTION = {"asc": " ASC", "desc": " DESC", None: ""}
+_NULLS = {"nullsfirst": " NULLS FIRST", "nullslast": " NULLS LAST", None: ""}
+
+
+def field_sql(writer: Writer, source: QualifiedName, field: FieldRef) -> str:
+    """The field's value, without its output representation."""
+    if field.whole_row:
+        return identifier(source.name)
+    value = column(source, field.name)
+    if field.path:
+        value = f"to_jsonb({value})" if field.to_json else value
+        for step in field.path:
+            operand = writer.bind(step.operand)
+            value += f"{step.arrow}{operand}{'::int' if step.is_index else ''}"
+    if field.tsvector:
+        return f"to_tsvector({_language(writer, field.language)}{value})"
+    return value
+
+
+def _language(writer: Writer, language: str | None) -> str:
+    return "" if language is None else f"{writer.bind(language)}, "
+
+
+def condition_sql(writer: Writer, source: QualifiedName, condition: Condition) -> str:
+    match condition:
+        case Connective(connective, children, negated):
+            joined = f" {connective.upper()} ".join(
+                condition_sql(writer, source, child) for child in children
+            )
+            return f"{'NOT ' if negated else ''}({joined})"
+        case EmbedIsNull(alias, negated):
+            # DISTINCT FROM looks at the embed as one value; IS NULL would also hold for
+            # a row whose columns all happen to be null.
+            return f"{identifier(alias)} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
+        case Comparison():
+            return _comparison_sql(writer, source, condition)
+
+
+def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Comparison) -> str:
+    field, operation = comparison.field, comparison.operation
+    operator = OPERATORS[operation.operator]
+    left = ("NOT " if operation.negated else "") + field_sql(writer, source, field)
+    if operator.kind == "in":
+        return f"{left} = ANY {_any_of(writer, field, operation.value)}"
+    value = operation.value
+    assert isinstance(value, str)
+    match operator.kind:
+        case "is":
+            return f"{left} IS {_IS[value]}"
+        case "isdistinct":
+            return f"{left} IS DISTINCT FROM {writer.bind(value)}"
+        case "fts":
+            language = _language(writer, operation.language)
+            return f"{left} @@ {operator.sql}({language}{writer.bind(value)})"
+        case "pattern":
+            right = writer.bind(value.replace("*", "%"))
+        case _:
+            right = _represented(field, writer.bind(value))
+    if operation.quantifier is not None:
+        right = f"{operation.quantifier.upper()}({right})"
+    return f"{left} {operator.sql} {right}"
+
+
+def _represented(field: FieldRef, value: str) -> str:
+    return value if field.transform is None else f"{field.transform}({value})"
+
+
+def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
+    # One array parameter, so that lists of any length share a prepared statement.
+    listed = array_literal(() if values in ("", ("",)) else values)
+    bound = writer.bind(listed)
+    if field.transform is None:
+        return f"({bound})"
+    return f"(SELECT {field.transform}(unnest({bound}::text[])))"
+
+
+def join_sql(join: JoinCondition) -> str:
+    left = column(join.left, join.left_column)
+    return f"{left} = {column(join.right, join.right_column)}"
+
+
+def order_sql(writer: Writer, source: QualifiedName, order: Sequence[Order]) -> str:
+    """` ORDER BY ...`, or nothing."""
+    if not order:
+        return ""
+    terms = [
+        field_sql(
+            writer,
+            source if term.relation is None else QualifiedName("", term.relation),
+            term.field,
+        )
+        + _DIRECTION[term.direction]
+        + _NULLS[term.nulls]
+        for term in order
+    ]
+    return f" ORDER BY {', '.join(terms)}"

@@ -1,0 +1,221 @@
+"""A plan as the one statement that answers it: rows, counts, body and response GUCs.
+
+Out: a `Statement` whose single row has the columns of `ResultColumn`. PostgreSQL makes
+the body, so that the rows never pass through Python.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from pool.model import Statement
+from proxy.plan.model import (
+    SOURCE,
+    Answering,
+    DatabasePlan,
+    FunctionCall,
+    InsertPlan,
+    ReadPlan,
+    TableRead,
+    TableWrite,
+)
+from proxy.request.media_types import MediaType
+from proxy.request.ranges import ALL_ROWS, Range
+from proxy.schema_cache.model import Function, MediaHandler
+from proxy.sql.call import call_sql
+from proxy.sql.read import count_sql, select_sql
+from proxy.sql.write import mutation_sql
+from proxy.sql.writer import Writer, array_literal, qualified
+
+Count = Literal["exact", "planned", "estimated"]
+
+
+class ResultColumn(IntEnum):
+    """Positions in the row that every database plan answers with.
+
+    TOTAL rows that match (None when not counted), PAGE rows in the page, BODY, the
+    response GUCs HEADERS and STATUS, LOCATION as a JSON array of [column, value] pairs,
+    INSERTED rows of an upsert.
+    """
+
+    TOTAL = 0
+    PAGE = 1
+    BODY = 2
+    HEADERS = 3
+    STATUS = 4
+    LOCATION = 5
+    INSERTED = 6
+
+
+_HEADERS = "nullif(current_setting('response.headers', true), '') AS response_headers"
+_STATUS = "nullif(current_setting('response.status', true), '') AS response_status"
+_INSERTED = "nullif(current_setting('pgrst.inserted', true), '')::int AS inserted"
+_NO_LOCATION = "NULL::json AS location"
+_NO_INSERTED = "NULL::int AS inserted"
+
+
+def main_statement(
+    plan: DatabasePlan,
+    *,
+    count: Count | None = None,
+    max_rows: int | None = None,
+    page: Range = ALL_ROWS,
+    locates: bool = False,
+) -> Statement:
+    """The statement for `plan`; `page` is the range the caller asked of the root,
+    `locates` whether the answer to a POST names its row (Prefer: return=headers-only)."""
+    writer = Writer()
+    match plan:
+        case TableRead(read, answering):
+            sql = _answer_sql(
+                writer,
+                [],
+                select_sql(writer, read),
+                answering,
+                None,
+                total=_total(writer, read, count, max_rows, page),
+            )
+        case TableWrite(read, mutation, _, answering):
+            source = f"{SOURCE} AS ({mutation_sql(writer, mutation)})"
+            shown = answering.handler.kind != "none"
+            rows = select_sql(writer, read) if shown else f"SELECT * FROM {SOURCE}"
+            is_insert = isinstance(mutation, InsertPlan)
+            upserts = is_insert and mutation.resolution == "merge-duplicates"
+            sql = _answer_sql(
+                writer,
+                [source],
+                rows,
+                answering,
+                None,
+                total="NULL::bigint",
+                location=_location(writer, mutation.primary_key)
+                if is_insert and locates
+                else _NO_LOCATION,
+                inserted=_INSERTED if upserts else _NO_INSERTED,
+            )
+        case FunctionCall(read, call, answering):
+            source = f"{SOURCE} AS ({call_sql(writer, call)})"
+            rows = select_sql(writer, read)
+            sql = _answer_sql(
+                writer,
+                [source],
+                rows,
+                answering,
+                call.function,
+                total=_total(writer, read, count, max_rows, page),
+            )
+    return writer.statement(_explained(answering.media_type, sql))
+
+
+def planned_count_statement(read: ReadPlan) -> Statement:
+    """EXPLAIN of the count, for count=planned and count=estimated; answers one JSON."""
+    writer = Writer()
+    return writer.statement(f"EXPLAIN (FORMAT JSON) {count_sql(writer, read)}")
+
+
+def _total(
+    writer: Writer, read: ReadPlan, count: Count | None, max_rows: int | None, page: Range
+) -> str:
+    if count not in ("exact", "estimated"):
+        return "NULL::bigint"
+    if max_rows is None and page == ALL_ROWS:
+        return "pg_catalog.count(*)"  # the page is all there is
+    counted = count_sql(writer, read)
+    if count == "estimated" and max_rows is not None:
+        # One row more than db-max-rows tells that the estimate is to be used.
+        counted += f" LIMIT {writer.bind(str(max_rows + 1))}"
+    return f"(SELECT pg_catalog.count(*) FROM ({counted}) AS counted)"
+
+
+def _answer_sql(
+    writer: Writer,
+    ctes: list[str],
+    rows: str,
+    answering: Answering,
+    function: Function | None,
+    *,
+    total: str,
+    location: str = _NO_LOCATION,
+    inserted: str = _NO_INSERTED,
+) -> str:
+    source = f"({rows}) AS _postgrest_t"
+    if answering.handler.kind == "csv":
+        # The header line is made of the rows' own column names.
+        ctes = [*ctes, f"pgrst_rows AS ({rows})"]
+        source = "pgrst_rows AS _postgrest_t"
+    single = function is not None and not function.returns_set
+    page = "1::bigint" if single else "pg_catalog.count(*)"
+    columns = (
+        f"{total} AS total",
+        f"{page} AS page",
+        f"{_body(answering.handler, function)} AS body",
+        _HEADERS,
+        _STATUS,
+        location,
+        inserted,
+    )
+    prefix = f"WITH {', '.join(ctes)} " if ctes else ""
+    return f"{prefix}SELECT {', '.join(columns)} FROM {source}"
+
+
+def _location(writer: Writer, primary_key: tuple[str, ...]) -> str:
+    keys = writer.bind(array_literal(primary_key))
+    return (
+        "CASE WHEN pg_catalog.count(*) = 1 THEN ("
+        "SELECT json_agg(json_build_array(key, coalesce('eq.' || value, 'is.null')))"
+        f" FROM json_each_text((SELECT row_to_json(s) FROM {SOURCE} AS s LIMIT 1))"
+        f" WHERE key = ANY ({keys}::text[])) END AS location"
+    )
+
+
+def _body(handler: MediaHandler, function: Function | None) -> str:
+    match handler.kind:
+        case "none":
+            return "''::text"
+        case "csv":
+            return (
+                "(SELECT coalesce(string_agg(key, ','), '') FROM json_object_keys("
+                "(SELECT row_to_json(r) FROM pgrst_rows AS r LIMIT 1)) AS key) || E'\\n' ||"
+                " coalesce(string_agg(substring(_postgrest_t::text, 2,"
+                " length(_postgrest_t::text) - 2), E'\\n'), '')"
+            )
+        case "geojson":
+            return (
+                "json_build_object('type', 'FeatureCollection', 'features',"
+                " coalesce(json_agg(ST_AsGeoJSON(_postgrest_t)::json), '[]'))"
+            )
+        case "custom":
+            return _custom_body(handler, function)
+        case "single_json":
+            scalar = function is not None and function.returns_scalar
+            return _json_body(scalar, first=True, strip_nulls=handler.strip_nulls)
+        case "json" | "array_json_strip":
+            scalar = function is not None and not function.returns_composite
+            first = function is not None and not function.returns_set
+            return _json_body(scalar, first=first, strip_nulls=handler.strip_nulls)
+
+
+def _json_body(scalar: bool, *, first: bool, strip_nulls: bool) -> str:
+    rows = f"json_agg(_postgrest_t{'.pgrst_scalar' if scalar else ''})"
+    rows = f"{rows}->0" if first else rows
+    rows = f"json_strip_nulls({rows})" if strip_nulls else rows
+    return f"coalesce({rows}, '{'null' if first else '[]'}')"
+
+
+def _custom_body(handler: MediaHandler, function: Function | None) -> str:
+    assert handler.function is not None
+    argument = "_postgrest_t"
+    if function is not None and function.returns_scalar:
+        argument += ".pgrst_scalar"
+    elif handler.target is not None:
+        argument += f"::{qualified(handler.target)}"
+    return f"{qualified(handler.function)}({argument})"
+
+
+def _explained(media_type: MediaType, sql: str) -> str:
+    if media_type.kind != "plan":
+        return sql
+    options = [f"FORMAT {media_type.plan_format.upper()}"]
+    options += [option.upper() for option in media_type.plan_options]
+    return f"EXPLAIN ({', '.join(options)}) {sql}"
