@@ -45,10 +45,12 @@ def with_output_format(cache: SchemaCache, field: FieldRef) -> FieldRef:
 
 
 def output_field(cache: SchemaCache, table: QualifiedName, path: FieldPath) -> FieldRef:
+    """A field of `select`, as JSON shows it."""
     return with_output_format(cache, _field(cache, table, path))
 
 
 def order_field(cache: SchemaCache, table: QualifiedName, path: FieldPath) -> FieldRef:
+    """A field to order by: the column itself, not its representation."""
     return _field(cache, table, path)
 
 

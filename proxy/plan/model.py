@@ -20,7 +20,6 @@ from proxy.request.ranges import ALL_ROWS, Range
 from proxy.schema_cache.model import (
     AnyRelationship,
     Function,
-    IsolationLevel,
     MediaHandler,
     Parameter,
     QualifiedName,
@@ -122,9 +121,9 @@ EmbedShape = Literal["object", "array", "spread_one", "spread_many"]
 class Embed:
     """A child of a read plan and how it shows in its parent's rows.
 
-    `alias` is the lateral subquery's name, `parent` the name the parent's rows go by. An `object` or `array` shows as a column
-    `name` (not at all when `hidden`: an embed without any column); spreads show as
-    `fields`.
+    `alias` is the lateral subquery's name, `parent` the name the parent's rows go by. An
+    `object` or `array` shows as a column `name` (not at all when `hidden`: an embed
+    without any column); spreads show as `fields`.
     """
 
     node: ReadPlan
@@ -200,6 +199,8 @@ class InsertPlan:
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlan:
+    """PATCH: the payload's columns set on the rows that `where` chooses."""
+
     table: QualifiedName
     columns: tuple[FieldRef, ...]
     body: bytes
@@ -211,6 +212,8 @@ class UpdatePlan:
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
+    """DELETE of the rows that `where` chooses."""
+
     table: QualifiedName
     where: tuple[Condition, ...]
     returning: tuple[str, ...]
@@ -262,6 +265,8 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class TableRead:
+    """GET or HEAD on a relation."""
+
     read: ReadPlan
     answering: Answering
     target: QualifiedName
@@ -270,6 +275,8 @@ class TableRead:
 
 @dataclass(frozen=True, slots=True)
 class TableWrite:
+    """POST, PATCH, PUT or DELETE on a relation, and the read that shapes what it returns."""
+
     read: ReadPlan
     mutation: MutatePlan
     kind: MutationKind
@@ -279,6 +286,8 @@ class TableWrite:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
+    """A call and the read that filters, orders and embeds its rows."""
+
     read: ReadPlan
     call: CallPlan
     answering: Answering
@@ -304,8 +313,3 @@ class Info:
 
 DatabasePlan = TableRead | TableWrite | FunctionCall
 Plan = DatabasePlan | Inspect | Info
-
-
-def isolation_of(plan: Plan) -> IsolationLevel | None:
-    """The isolation level that the called function asks for itself."""
-    return plan.call.function.isolation if isinstance(plan, FunctionCall) else None

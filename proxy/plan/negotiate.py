@@ -23,6 +23,7 @@ _BUILTIN: Mapping[str, tuple[MediaHandler, str]] = {
 
 
 def not_acceptable(accept: Sequence[MediaType]) -> ApiError:
+    """PGRST107, naming what the caller would have taken."""
     return api_error("PGRST107", media_types=", ".join(media.text for media in accept))
 
 

@@ -6,7 +6,7 @@ error: table, read plan, write or call plan, preferences, media type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.errors import api_error
 from proxy.plan.call import find_function, plan_call
@@ -34,7 +34,7 @@ from proxy.schema_cache.suggestions import table_hint
 class PlanRules:
     """The settings that planning depends on."""
 
-    read: ReadRules = ReadRules()
+    read: ReadRules = field(default_factory=ReadRules)
     plan_enabled: bool = False
 
 

@@ -88,10 +88,7 @@ def _none_found(
 
 
 def _several_found(origin: str, target: str, found: Sequence[Relationship]) -> ApiError:
-    choices = ", ".join(
-        f"'{rel.foreign_table.name}!{rel.junction.table.name if rel.junction else rel.constraint}'"
-        for rel in found
-    )
+    choices = ", ".join(f"'{rel.foreign_table.name}!{_hint_for(rel)}'" for rel in found)
     return api_error(
         "PGRST201",
         parent=origin,
@@ -102,6 +99,10 @@ def _several_found(origin: str, target: str, found: Sequence[Relationship]) -> A
             " Find the desired relationship in the 'details' key."
         ),
     )
+
+
+def _hint_for(rel: Relationship) -> str:
+    return rel.constraint if rel.junction is None else rel.junction.table.name
 
 
 def _described(rel: Relationship) -> Json:

@@ -155,9 +155,7 @@ def with_warnings(response: Response, warnings: tuple[Warned, ...]) -> Response:
 
 
 def _finished(status: int, headers: Headers, body: bytes, result: Result) -> Response:
-    status, headers = with_overrides(
-        status, headers, result.status_guc, result.headers_guc
-    )
+    status, headers = with_overrides(status, headers, result.status_guc, result.headers_guc)
     if not any(name.lower() == b"vary" for name, _ in headers):
         headers = (*headers, _VARY)
     return Response(status, headers, body)

@@ -65,5 +65,3 @@ def with_overrides(
     names = {name.lower() for name, _ in own}
     kept = tuple(header for header in headers if header[0].lower() not in names)
     return guc_status(status_guc) or status, kept + own
-
-

@@ -48,6 +48,7 @@ def _language(writer: Writer, language: str | None) -> str:
 
 
 def condition_sql(writer: Writer, source: QualifiedName, condition: Condition) -> str:
+    """A condition on the columns of `source`."""
     match condition:
         case Connective(connective, children, negated):
             joined = f" {connective.upper()} ".join(
@@ -101,6 +102,7 @@ def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> s
 
 
 def join_sql(join: JoinCondition) -> str:
+    """The condition that ties an embed's rows to its parent's."""
     left = column(join.left, join.left_column)
     return f"{left} = {column(join.right, join.right_column)}"
 

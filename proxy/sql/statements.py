@@ -67,45 +67,40 @@ def main_statement(
     `locates` whether the answer to a POST names its row (Prefer: return=headers-only)."""
     writer = Writer()
     match plan:
-        case TableRead(read, answering):
-            sql = _answer_sql(
-                writer,
-                [],
-                select_sql(writer, read),
-                answering,
-                None,
-                total=_total(writer, read, count, max_rows, page),
-            )
-        case TableWrite(read, mutation, _, answering):
-            source = f"{SOURCE} AS ({mutation_sql(writer, mutation)})"
-            shown = answering.handler.kind != "none"
-            rows = select_sql(writer, read) if shown else f"SELECT * FROM {SOURCE}"
-            is_insert = isinstance(mutation, InsertPlan)
-            upserts = is_insert and mutation.resolution == "merge-duplicates"
-            sql = _answer_sql(
-                writer,
-                [source],
-                rows,
-                answering,
-                None,
-                total="NULL::bigint",
-                location=_location(writer, mutation.primary_key)
-                if is_insert and locates
-                else _NO_LOCATION,
-                inserted=_INSERTED if upserts else _NO_INSERTED,
-            )
-        case FunctionCall(read, call, answering):
-            source = f"{SOURCE} AS ({call_sql(writer, call)})"
-            rows = select_sql(writer, read)
-            sql = _answer_sql(
-                writer,
-                [source],
-                rows,
-                answering,
-                call.function,
-                total=_total(writer, read, count, max_rows, page),
-            )
-    return writer.statement(_explained(answering.media_type, sql))
+        case TableRead():
+            total = _total(writer, plan.read, count, max_rows, page)
+            rows = select_sql(writer, plan.read)
+            sql = _answer_sql([], rows, plan.answering, None, total=total)
+        case TableWrite():
+            sql = _write_sql(writer, plan, locates)
+        case FunctionCall():
+            ctes = [f"{SOURCE} AS ({call_sql(writer, plan.call)})"]
+            total = _total(writer, plan.read, count, max_rows, page)
+            rows = select_sql(writer, plan.read)
+            sql = _answer_sql(ctes, rows, plan.answering, plan.call.function, total=total)
+    return writer.statement(_explained(plan.answering.media_type, sql))
+
+
+def _write_sql(writer: Writer, plan: TableWrite, locates: bool) -> str:
+    mutation = plan.mutation
+    ctes = [f"{SOURCE} AS ({mutation_sql(writer, mutation)})"]
+    shows_rows = plan.answering.handler.kind != "none"
+    rows = select_sql(writer, plan.read) if shows_rows else f"SELECT * FROM {SOURCE}"
+    location, inserted = _NO_LOCATION, _NO_INSERTED
+    if isinstance(mutation, InsertPlan):
+        if locates:
+            location = _location(writer, mutation.primary_key)
+        if mutation.resolution == "merge-duplicates":
+            inserted = _INSERTED
+    return _answer_sql(
+        ctes,
+        rows,
+        plan.answering,
+        None,
+        total="NULL::bigint",
+        location=location,
+        inserted=inserted,
+    )
 
 
 def planned_count_statement(read: ReadPlan) -> Statement:
@@ -129,7 +124,6 @@ def _total(
 
 
 def _answer_sql(
-    writer: Writer,
     ctes: list[str],
     rows: str,
     answering: Answering,

@@ -1,0 +1,294 @@
+"""The chain, whole: HttpRequest → ApiRequest → Plan → Statement → Result → Response.
+
+Every step but one is a plain function from values to a value; `run` is the one that
+waits, for the database. What a request may read of its app stands in `AppState`, a value
+taken once at the start, so that a reload never changes a request under way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pool.errors import PoolError
+
+from pool.model import Outcome, Row, Statement, Transaction, keep_always
+from proxy.auth.model import Identity
+from proxy.auth.token_cache import Authenticator
+from proxy.errors import ApiError, Verbosity, api_error
+from proxy.plan.model import (
+    AccessMode,
+    DatabasePlan,
+    FunctionCall,
+    Info,
+    Inspect,
+    TableRead,
+    TableWrite,
+)
+from proxy.plan.planner import Planned, PlanRules, plan_request
+from proxy.request.api_request import RequestRules, read_api_request
+from proxy.request.model import ApiRequest, HttpRequest
+from proxy.request.preferences import Preferences
+from proxy.response.answer import (
+    call_response,
+    error_response,
+    info_response,
+    inspect_response,
+    plan_response,
+    read_response,
+    with_warnings,
+    write_response,
+)
+from proxy.response.database_errors import pool_error
+from proxy.response.model import Response
+from proxy.response.openapi import OpenApiOptions, openapi_document
+from proxy.response.result import page_total, plan_text, planned_rows, read_result
+from proxy.schema_cache.model import QualifiedName, SchemaCache
+from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
+from proxy.sql.session import Setting, transaction_settings
+from proxy.sql.statements import main_statement, planned_count_statement
+from proxy.sql.writer import qualified
+
+Run = Callable[[Transaction], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRules:
+    """The settings that a request's transaction depends on.
+
+    `rolls_back`: transactions end in ROLLBACK unless the caller asks to commit
+    (db-tx-end). `anonymous_role` tells whose denial is 401, not 403.
+    """
+
+    extra_search_path: tuple[str, ...] = ("public",)
+    app_settings: tuple[Setting, ...] = ()
+    pre_request: QualifiedName | None = None
+    rolls_back: bool = False
+    max_rows: int | None = None
+    anonymous_role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """All that answering a request depends on; a reload makes a new one.
+
+    `cache` is None until the schema cache was loaded for the first time.
+    """
+
+    authenticator: Authenticator
+    cache: SchemaCache | None
+    request_rules: RequestRules
+    plan_rules: PlanRules
+    transaction_rules: TransactionRules
+    openapi_mode: InspectMode
+    openapi: OpenApiOptions
+    verbosity: Verbosity = "verbose"
+    server_timing: bool = False
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Durations of the chain's steps, in the order of Server-Timing."""
+
+    laps: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """Names the time since the lap before."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+    def header(self) -> tuple[bytes, bytes]:
+        """The Server-Timing header, in milliseconds."""
+        steps = (f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.laps.items())
+        return b"server-timing", ", ".join(steps).encode()
+
+
+async def answer(state: AppState, run: Run, http: HttpRequest) -> Response:
+    """The response to `http`; failures become responses too."""
+    identity: Identity | None = None
+    try:
+        watch = Stopwatch()
+        identity = state.authenticator.identify(http.headers, time.time())
+        watch.lap("jwt")
+        if state.cache is None:
+            raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
+        request = read_api_request(http, state.request_rules)
+        watch.lap("parse")
+        planned = plan_request(request, state.cache, state.plan_rules)
+        watch.lap("plan")
+        response = await _respond(state, state.cache, run, request, identity, planned, watch)
+        watch.lap("response")
+        response = with_warnings(response, planned.warnings)
+        if state.server_timing:
+            response = replace(response, headers=(*response.headers, watch.header()))
+        return response
+    except ApiError as error:
+        return error_response(error, state.verbosity)
+    except PoolError as error:
+        authenticated = identity is not None and (
+            identity.role != state.transaction_rules.anonymous_role
+        )
+        failure = pool_error(error, authenticated=authenticated)
+        return error_response(failure, state.verbosity)
+
+
+async def _respond(
+    state: AppState,
+    cache: SchemaCache,
+    run: Run,
+    request: ApiRequest,
+    identity: Identity,
+    planned: Planned,
+    watch: Stopwatch,
+) -> Response:
+    plan = planned.plan
+    if isinstance(plan, Info):
+        return info_response(plan)
+    transaction = transaction_for(state, cache, request, identity, plan)
+    outcome = await run(transaction)
+    watch.lap("transaction")
+    if isinstance(plan, Inspect):
+        found = read_inspection(outcome.rows)
+        document = openapi_document(
+            cache, plan.schema, found, state.openapi_mode, state.openapi
+        )
+        return inspect_response(plan.media_type, request, document, head=plan.head)
+    return _answer_to(state, request, plan, outcome)
+
+
+def transaction_for(
+    state: AppState,
+    cache: SchemaCache,
+    request: ApiRequest,
+    identity: Identity,
+    plan: DatabasePlan | Inspect,
+) -> Transaction:
+    """The transaction that answers `plan`: the very SQL, settings and checks."""
+    rules = state.transaction_rules
+    function = plan.call.function if isinstance(plan, FunctionCall) else None
+    own_isolation = function.isolation if function else None
+    settings = transaction_settings(
+        request,
+        identity,
+        cache,
+        extra_search_path=rules.extra_search_path,
+        app_settings=rules.app_settings,
+        function=function,
+    )
+    transaction = Transaction(
+        statement=Statement(""),
+        access="read only",
+        isolation=own_isolation or cache.role_isolation.get(identity.role),
+        settings=settings,
+        before=None
+        if rules.pre_request is None
+        else Statement(f"SELECT {qualified(rules.pre_request)}()"),
+    )
+    if isinstance(plan, Inspect):
+        statement = inspect_statement(plan.schema, state.openapi_mode)
+        return replace(transaction, statement=statement)
+    preferences = request.preferences
+    counts_by_plan = preferences.count in ("planned", "estimated")
+    return replace(
+        transaction,
+        statement=main_statement(
+            plan,
+            count=preferences.count,
+            max_rows=rules.max_rows,
+            page=request.range,
+            locates=preferences.representation == "headers-only",
+        ),
+        access=_access_mode(plan),
+        after=planned_count_statement(plan.read)
+        if isinstance(plan, TableRead) and counts_by_plan and not _is_explained(plan)
+        else None,
+        keep=_check_of(plan, preferences) or keep_always,
+        rollback=_rolls_back(rules, preferences),
+    )
+
+
+def _access_mode(plan: DatabasePlan) -> AccessMode:
+    match plan:
+        case TableRead():
+            return "read only"
+        case TableWrite():
+            return "read write"
+        case FunctionCall():
+            return plan.access
+
+
+def _is_explained(plan: DatabasePlan) -> bool:
+    return plan.answering.media_type.kind == "plan"
+
+
+def _rolls_back(rules: TransactionRules, preferences: Preferences) -> bool:
+    if preferences.transaction is not None:
+        return preferences.transaction == "rollback"
+    return rules.rolls_back
+
+
+# --- checks that decide whether a transaction may commit --------------------------------------
+
+
+def violation(plan: DatabasePlan, preferences: Preferences, affected: int) -> ApiError | None:
+    """What is wrong with `affected` rows, if anything; then nothing may be committed."""
+    if _is_explained(plan):
+        return None
+    if isinstance(plan, TableWrite) and plan.kind == "upsert":
+        return None if affected == 1 else api_error("PGRST115")
+    if plan.answering.media_type.kind == "object" and affected != 1:
+        return api_error("PGRST116", details=f"The result contains {affected} rows")
+    limit = preferences.max_affected
+    bounded = isinstance(plan, FunctionCall) or (
+        isinstance(plan, TableWrite) and plan.kind in ("update", "delete")
+    )
+    if bounded and limit is not None and preferences.is_strict and affected > limit:
+        return api_error("PGRST124", details=f"The query affects {affected} rows")
+    return None
+
+
+def _check_of(
+    plan: DatabasePlan, preferences: Preferences
+) -> Callable[[Sequence[Row]], bool] | None:
+    """The check the pool makes before COMMIT; None when no result could fail it."""
+    if all(violation(plan, preferences, rows) is None for rows in (0, 1, 2)) and (
+        preferences.max_affected is None
+    ):
+        return None
+    return lambda rows: violation(plan, preferences, page_total(rows)) is None
+
+
+def _answer_to(
+    state: AppState, request: ApiRequest, plan: DatabasePlan, outcome: Outcome
+) -> Response:
+    if _is_explained(plan):
+        return plan_response(plan.answering.media_type, request, plan_text(outcome))
+    failed = violation(plan, request.preferences, page_total(outcome.rows))
+    if failed is not None:
+        raise failed
+    result = read_result(outcome)
+    match plan:
+        case TableRead():
+            counted = _with_planned_count(state, request, result.total, outcome)
+            return read_response(plan, request, replace(result, total=counted))
+        case TableWrite():
+            return write_response(plan, request, result)
+        case FunctionCall():
+            return call_response(plan, request, result)
+
+
+def _with_planned_count(
+    state: AppState, request: ApiRequest, total: int | None, outcome: Outcome
+) -> int | None:
+    """`count=planned` is PostgreSQL's estimate; `estimated` is exact up to db-max-rows."""
+    limit = state.transaction_rules.max_rows
+    match request.preferences.count:
+        case "planned":
+            return planned_rows(outcome)
+        case "estimated" if total is not None and (limit is None or total > limit):
+            return max(total, planned_rows(outcome))
+        case _:
+            return total
