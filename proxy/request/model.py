@@ -103,6 +103,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
+    """A field and what must hold for it."""
+
     field: FieldPath
     operation: Operation
 

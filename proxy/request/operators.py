@@ -24,33 +24,31 @@ class Operator:
     sql: str
 
 
-OPERATORS: Final[Mapping[str, Operator]] = {
-    name: Operator(name, kind, sql)
-    for name, kind, sql in (
-        ("eq", "quantifiable", "="),
-        ("gte", "quantifiable", ">="),
-        ("gt", "quantifiable", ">"),
-        ("lte", "quantifiable", "<="),
-        ("lt", "quantifiable", "<"),
-        ("like", "pattern", "LIKE"),
-        ("ilike", "pattern", "ILIKE"),
-        ("match", "quantifiable", "~"),
-        ("imatch", "quantifiable", "~*"),
-        ("neq", "simple", "<>"),
-        ("cs", "simple", "@>"),
-        ("cd", "simple", "<@"),
-        ("ov", "simple", "&&"),
-        ("sl", "simple", "<<"),
-        ("sr", "simple", ">>"),
-        ("nxr", "simple", "&<"),
-        ("nxl", "simple", "&>"),
-        ("adj", "simple", "-|-"),
-        ("in", "in", "= ANY"),
-        ("is", "is", "IS"),
-        ("isdistinct", "isdistinct", "IS DISTINCT FROM"),
-        ("fts", "fts", "to_tsquery"),
-        ("plfts", "fts", "plainto_tsquery"),
-        ("phfts", "fts", "phraseto_tsquery"),
-        ("wfts", "fts", "websearch_to_tsquery"),
-    )
-}
+_ROWS: Final[tuple[tuple[str, OperatorKind, str], ...]] = (
+    ("eq", "quantifiable", "="),
+    ("gte", "quantifiable", ">="),
+    ("gt", "quantifiable", ">"),
+    ("lte", "quantifiable", "<="),
+    ("lt", "quantifiable", "<"),
+    ("like", "pattern", "LIKE"),
+    ("ilike", "pattern", "ILIKE"),
+    ("match", "quantifiable", "~"),
+    ("imatch", "quantifiable", "~*"),
+    ("neq", "simple", "<>"),
+    ("cs", "simple", "@>"),
+    ("cd", "simple", "<@"),
+    ("ov", "simple", "&&"),
+    ("sl", "simple", "<<"),
+    ("sr", "simple", ">>"),
+    ("nxr", "simple", "&<"),
+    ("nxl", "simple", "&>"),
+    ("adj", "simple", "-|-"),
+    ("in", "in", "= ANY"),
+    ("is", "is", "IS"),
+    ("isdistinct", "isdistinct", "IS DISTINCT FROM"),
+    ("fts", "fts", "to_tsquery"),
+    ("plfts", "fts", "plainto_tsquery"),
+    ("phfts", "fts", "phraseto_tsquery"),
+    ("wfts", "fts", "websearch_to_tsquery"),
+)
+OPERATORS: Final[Mapping[str, Operator]] = {row[0]: Operator(*row) for row in _ROWS}

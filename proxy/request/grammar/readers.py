@@ -1,0 +1,117 @@
+"""One reader per kind of parameter: the plain shapes first, else the full grammar.
+
+In: the decoded text of a key or a value. Out: what it means, or an `ApiError` PGRST100.
+What was read for `select`, `order` and lists of columns is kept, keyed by the text alone
+(it depends on nothing else): 512 entries each, texts of at most 1,000 characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, Literal, TypeVar
+
+from proxy.request.grammar import filters, logic, names, order, select, shortcuts
+from proxy.request.grammar.combinators import maybe, parse
+from proxy.request.model import (
+    EmbedPath,
+    FieldPath,
+    Filter,
+    LogicTree,
+    Operation,
+    OrderTerm,
+    SelectItem,
+)
+
+T = TypeVar("T")
+
+_CACHED_ENTRIES: Final = 512
+_CACHED_LENGTH: Final = 1000
+
+
+def _remembered(read: Callable[[str], T]) -> Callable[[str], T]:
+    cached = lru_cache(maxsize=_CACHED_ENTRIES)(read)
+    return lambda text: cached(text) if len(text) <= _CACHED_LENGTH else read(text)
+
+
+@_remembered
+def read_select(text: str) -> tuple[SelectItem, ...]:
+    """The items of `select=`."""
+    plain = shortcuts.select_items(text)
+    if plain is not None:
+        return plain
+    items = parse(select.select_items, text, f"failed to parse select parameter ({text})")
+    return tuple(items)
+
+
+@_remembered
+def read_order(text: str) -> tuple[OrderTerm, ...]:
+    """The terms of `order=`."""
+    plain = shortcuts.order_terms(text)
+    if plain is not None:
+        return plain
+    terms = parse(order.order_terms, text, f"failed to parse order ({text})")
+    return tuple(terms)
+
+
+@_remembered
+def read_columns(text: str) -> tuple[str, ...]:
+    """The names of `columns=`."""
+    return _names(text, "columns")
+
+
+@_remembered
+def read_on_conflict(text: str) -> tuple[str, ...]:
+    """The names of `on_conflict=`."""
+    return _names(text, "on_conflict")
+
+
+def _names(text: str, parameter: Literal["columns", "on_conflict"]) -> tuple[str, ...]:
+    plain = shortcuts.names(text)
+    if plain is not None:
+        return plain
+    found = parse(names.columns, text, f"failed to parse {parameter} parameter ({text})")
+    return tuple(found)
+
+
+@_remembered
+def read_tree_path(key: str) -> tuple[EmbedPath, FieldPath]:
+    """The key of a filter, an order or a range: an embed path and a field."""
+    plain = shortcuts.tree_path(key)
+    if plain is not None:
+        return plain
+    return parse(names.tree_path, key, f"failed to parse tree path ({key})")
+
+
+def read_filter(text: str) -> Operation:
+    """The value of a filter."""
+    plain = shortcuts.operation(text)
+    if plain is not None:
+        return plain
+    return parse(filters.filter_value, text, f"failed to parse filter ({text})")
+
+
+_filter_or_nothing: Final = maybe(filters.filter_value)
+
+
+def read_filter_or_argument(text: str) -> Operation | None:
+    """The value of a function call's parameter: None when it is an argument.
+
+    A text that begins like a filter (`in.`, `is.`, `not.`) must be one.
+    """
+    if shortcuts.is_argument(text):
+        return None
+    plain = shortcuts.operation(text)
+    if plain is not None:
+        return plain
+    return parse(_filter_or_nothing, text, f"failed to parse filter ({text})")
+
+
+def read_logic(key: str, text: str) -> tuple[EmbedPath, LogicTree | Filter]:
+    """The tree of `actors.not.or=(...)`."""
+    path, connective = parse(logic.logic_path, key, f"failed to parse logic path ({key})")
+    tree = shortcuts.logic_tree(connective + text)
+    if tree is None:
+        description = f"failed to parse logic tree ({text})"
+        tree = parse(logic.logic_tree, connective + text, description)
+    return path, tree

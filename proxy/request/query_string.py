@@ -1,0 +1,147 @@
+"""The query string: which parameter is what, and what each means.
+
+In: the raw bytes behind the `?`. Out: `QueryParams`, or an `ApiError` PGRST100 that says
+where reading stopped. How a single value is read stands in `proxy.request.grammar`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from proxy.errors import api_error
+from proxy.request.grammar import readers
+from proxy.request.model import EmbedPath, FieldPath, Filter, QueryParams, SelectField
+from proxy.request.ranges import Range, range_of
+
+_SEPARATORS: Final = re.compile(rb"[&;]")
+_WHOLE_ROW: Final = (SelectField(FieldPath("*")),)
+
+RawPair = tuple[bytes, bytes | None]
+Pair = tuple[str, str]
+
+
+def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
+    """The meaning of a query string (without its `?`).
+
+    `is_call_read`: a function is called with GET, so parameters that aren't filters are
+    its arguments. Raises `ApiError` PGRST100.
+    """
+    if not query:
+        return QueryParams()
+    raw_pairs = decode_pairs(query)
+    single: dict[str, str | None] = {}
+    by_last_word: dict[str, list[Pair]] = {}
+    filters: list[Pair] = []
+    for raw_key, raw_value in raw_pairs:
+        key = _text(raw_key)
+        if key in ("select", "columns", "on_conflict"):
+            single.setdefault(key, None if raw_value is None else _text(raw_value))
+        elif raw_value is not None:
+            word = key.rpartition(".")[2]
+            pair = (key, _text(raw_value))
+            if word in ("order", "limit", "offset"):
+                by_last_word.setdefault(word, []).append(pair)
+            elif word in ("and", "or"):
+                by_last_word.setdefault("logic", []).append(pair)
+            else:
+                filters.append(pair)
+
+    # The order of reading decides which of several errors is reported.
+    order = tuple(
+        (readers.read_tree_path(key)[0], readers.read_order(value))
+        for key, value in by_last_word.get("order", ())
+    )
+    logic = tuple(
+        readers.read_logic(key, value) for key, value in by_last_word.get("logic", ())
+    )
+    columns = single.get("columns")
+    written = None if columns is None else frozenset(readers.read_columns(columns))
+    select = single.get("select")
+    items = _WHOLE_ROW if select is None else readers.read_select(select)
+    conditions, arguments = _filters_and_arguments(filters, is_call_read=is_call_read)
+    conflict = single.get("on_conflict")
+    return QueryParams(
+        canonical=canonical_query(raw_pairs),
+        select=items,
+        filters=conditions,
+        logic=logic,
+        order=order,
+        on_conflict=None if conflict is None else readers.read_on_conflict(conflict),
+        ranges=_ranges(by_last_word.get("limit", ()), by_last_word.get("offset", ())),
+        columns=written,
+        arguments=arguments,
+        filter_names=frozenset(key for key, _ in filters),
+    )
+
+
+def decode_pairs(text: bytes) -> list[RawPair]:
+    """The parameters of `text`, percent-decoded, `+` as a space; None: there was no `=`."""
+    if not text:
+        return []
+    parts = _SEPARATORS.split(text)
+    if not parts[-1]:
+        parts.pop()
+    pairs: list[RawPair] = []
+    for part in parts:
+        key, equals, value = part.partition(b"=")
+        pairs.append((_decoded(key), _decoded(value) if equals else None))
+    return pairs
+
+
+def _decoded(text: bytes) -> bytes:
+    spaced = text.replace(b"+", b" ")
+    return unquote_to_bytes(spaced) if b"%" in spaced else spaced
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise api_error(
+            "PGRST100",
+            message="failed to parse the query string: it is not valid UTF-8",
+            details=f"unexpected byte {raw[error.start]:#04x} in {ascii(raw)[1:]}",
+        ) from None
+
+
+def canonical_query(pairs: Sequence[RawPair]) -> str:
+    """The parameters sorted by name, values of equal names joined by commas, encoded."""
+    values: dict[bytes, list[str]] = {}
+    for key, value in sorted(pairs, key=lambda pair: pair[0]):
+        values.setdefault(key, []).append(quote_from_bytes(value or b"", safe=""))
+    return "&".join(
+        f"{quote_from_bytes(key, safe='')}={','.join(texts)}" for key, texts in values.items()
+    )
+
+
+def _filters_and_arguments(
+    pairs: Iterable[Pair], *, is_call_read: bool
+) -> tuple[tuple[tuple[EmbedPath, Filter], ...], tuple[Pair, ...]]:
+    conditions: list[tuple[EmbedPath, Filter]] = []
+    arguments: list[Pair] = []
+    for key, value in pairs:
+        path, field = readers.read_tree_path(key)
+        if is_call_read:
+            operation = readers.read_filter_or_argument(value)
+        else:
+            operation = readers.read_filter(value)
+        if operation is None:
+            arguments.append((field.name, value))
+        else:
+            conditions.append((path, Filter(field, operation)))
+    return tuple(conditions), tuple(arguments)
+
+
+def _ranges(limits: Iterable[Pair], offsets: Iterable[Pair]) -> Mapping[EmbedPath, Range]:
+    rows = dict(limits)
+    starts = {key.removesuffix("offset") + "limit": value for key, value in offsets}
+    ranges: dict[EmbedPath, Range] = {}
+    for key in rows.keys() | starts.keys():
+        path, _ = readers.read_tree_path(key)
+        # Only the bare parameters speak of the root.
+        if path or key == "limit":
+            ranges[path] = range_of(rows.get(key), starts.get(key))
+    return ranges
