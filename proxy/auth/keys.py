@@ -113,7 +113,7 @@ def _from_jwk(jwk: object) -> tuple[Key, ...]:
     try:
         loader: Any = ALGORITHMS[min(usable)]
         material = loader.from_jwk(jwk)
-    except (InvalidKeyError, ValueError, TypeError) as error:
+    except (InvalidKeyError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"jwt-secret: malformed key of type {jwk['kty']}: {error}") from error
     if material == b"":
         raise ValueError("jwt-secret: a symmetric key must not be empty")
