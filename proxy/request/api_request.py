@@ -1,0 +1,174 @@
+"""From what came over the wire to what it means: `HttpRequest` to `ApiRequest`.
+
+In: a request and the few settings that decide how it is understood. Out: an `ApiRequest`,
+or the `ApiError` for the first thing wrong with it, in PostgREST's order: resource,
+schema, method, query string, ranges, body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import unquote_to_bytes
+
+from proxy.errors import api_error
+from proxy.request.media_types import JSON, parse_accept, parse_media_type
+from proxy.request.model import (
+    Action,
+    ActionKind,
+    ApiRequest,
+    EmbedPath,
+    Headers,
+    HttpRequest,
+)
+from proxy.request.payload import parse_payload
+from proxy.request.preferences import parse_preferences
+from proxy.request.query_string import parse_query
+from proxy.request.ranges import ALL_ROWS, combine_ranges
+from proxy.schema_cache.model import QualifiedName
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """The settings a request is read under (config: db-schemas, openapi-mode,
+    db-root-spec, db-tx-end). `schemas` holds at least one; the first is the default."""
+
+    schemas: tuple[str, ...]
+    openapi_mode: str = "follow-privileges"
+    root_spec: str | None = None
+    allow_transaction_override: bool = False
+
+
+Resource = Literal["root", "relation", "function"]
+
+_ACTIONS: Final[Mapping[Resource, Mapping[str, ActionKind]]] = {
+    "root": {"GET": "inspect", "HEAD": "inspect", "OPTIONS": "schema_info"},
+    "relation": {
+        "GET": "read",
+        "HEAD": "read",
+        "POST": "create",
+        "PUT": "upsert",
+        "PATCH": "update",
+        "DELETE": "delete",
+        "OPTIONS": "relation_info",
+    },
+    "function": {
+        "GET": "call_read",
+        "HEAD": "call_read",
+        "POST": "call",
+        "OPTIONS": "routine_info",
+    },
+}
+_WRITING_METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
+_ROOT: Final[EmbedPath] = ()
+
+
+def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
+    """What `request` asks for. Raises `ApiError` PGRST100 to 126."""
+    headers, method = request.headers, request.method
+    resource, name = _resource(request.path, rules)
+    schema, negotiated = _schema(method, headers, rules.schemas)
+    action = _action(resource, method, QualifiedName(schema, name))
+    query = parse_query(request.query, is_call_read=action.kind == "call_read")
+    limits = query.ranges.get(_ROOT, ALL_ROWS)
+    range_ = combine_ranges(method, limits, header(headers, b"range"))
+    content_type = header(headers, b"content-type")
+    media_type = JSON if content_type is None else parse_media_type(_latin(content_type))
+    payload, columns = parse_payload(request.body, media_type, query, action)
+    accept = header(headers, b"accept")
+    return ApiRequest(
+        action=action,
+        schema=schema,
+        negotiated_by_profile=negotiated,
+        method=method,
+        path=_text(request.path),
+        query=query,
+        range=range_,
+        preferences=parse_preferences(
+            headers, allow_transaction_override=rules.allow_transaction_override
+        ),
+        payload=payload,
+        columns=columns,
+        accept=parse_accept(None if accept is None else _latin(accept)),
+        content_type=media_type,
+        headers=_headers_for_database(headers),
+        cookies=parse_cookies(headers),
+    )
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of the header `name` (in lower case)."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _latin(raw: bytes) -> str:
+    return raw.decode("latin-1")
+
+
+def path_segments(path: bytes) -> list[str]:
+    """The decoded segments of a path; a slash at the end is followed by an empty one."""
+    if path in (b"", b"/"):
+        return []
+    return [_text(unquote_to_bytes(part)) for part in path.removeprefix(b"/").split(b"/")]
+
+
+def _resource(path: bytes, rules: RequestRules) -> tuple[Resource, str]:
+    match path_segments(path):
+        case []:
+            if rules.openapi_mode == "disabled":
+                raise api_error("PGRST126")
+            if rules.root_spec is None:
+                return "root", ""
+            # Written `schema.function` or `function`; the request's schema is used.
+            return "function", rules.root_spec.partition(".")[2] or rules.root_spec
+        case [name]:
+            return "relation", name
+        case ["rpc", name]:
+            return "function", name
+        case _:
+            raise api_error("PGRST125")
+
+
+def _schema(method: str, headers: Headers, schemas: tuple[str, ...]) -> tuple[str, bool]:
+    name = b"content-profile" if method in _WRITING_METHODS else b"accept-profile"
+    profile = header(headers, name)
+    if profile is None:
+        return schemas[0], len(schemas) != 1
+    schema = _text(profile)
+    if schema not in schemas:
+        hint = f"Only the following schemas are exposed: {', '.join(schemas)}"
+        raise api_error("PGRST106", schema=schema, hint=hint)
+    return schema, True
+
+
+def _action(resource: Resource, method: str, target: QualifiedName) -> Action:
+    kind = _ACTIONS[resource].get(method)
+    if kind is None:
+        raise api_error("PGRST101" if resource == "function" else "PGRST117", method=method)
+    return Action(kind, target, head=method == "HEAD")
+
+
+def _headers_for_database(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Each header once, the last value of equal names, without the cookies."""
+    return tuple(
+        {_text(name): _text(value) for name, value in headers if name != b"cookie"}.items()
+    )
+
+
+def parse_cookies(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """The cookies by name, the last value of equal names; HTTP/2 may spread them over
+    several headers (RFC 9113, 8.2.3)."""
+    return tuple(dict(_cookies(headers)).items())
+
+
+def _cookies(headers: Headers) -> Iterator[tuple[str, str]]:
+    for name, value in headers:
+        if name == b"cookie" and value:
+            for part in value.removesuffix(b";").split(b";"):
+                key, _, text = part.partition(b"=")
+                yield _text(key.lstrip(b" ")), _text(text)
