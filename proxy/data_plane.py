@@ -1,0 +1,375 @@
+"""The hot path: one ASGI request in, one response out, nothing in between but `answer`.
+
+In: an ASGI `http` scope. Out: the response that `answer(HttpRequest)` returns. The whole
+body is read before `answer` runs and the database connection is long given back when the
+response is sent, so neither a slow sender nor a slow reader costs a connection.
+
+When the client goes away while `answer` runs, the task running it is cancelled, and with
+it the query. Watching for that takes a task, so it only begins after `WATCH_DELAY`: a
+request that is done sooner never pays for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from proxy.cors import CorsPolicy, preflight, response_headers
+from proxy.errors import ApiError, Verbosity, api_error
+from proxy.request.model import Headers, HttpRequest
+from proxy.response.errors import error_response
+from proxy.response.model import Response
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Answer = Callable[[HttpRequest], Awaitable[Response]]
+OnResponse = Callable[[Scope, Response], None]
+
+logger = logging.getLogger(__name__)
+
+WATCH_DELAY: Final = 0.01
+"""Seconds until a request counts as slow and its client's departure is watched for."""
+CHUNK: Final = 64 * 1024
+"""Bytes of a large body per ASGI message: the server pauses us between two of them."""
+WHOLE: Final = 4 * CHUNK
+"""Bytes up to which a body goes out in one message."""
+LINGER: Final = 2.0
+"""Seconds that the rest of a refused body is read and dropped on HTTP/1, so that closing
+the connection does not wipe out the refusal before the client has read it."""
+
+_BODILESS: Final = frozenset((204, 304))
+_BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
+_CONNECTION_HEADERS: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+_HEADER_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAD_HEADER_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may cost: sizes in bytes, times in seconds.
+
+    `max_url` covers path and query, `max_header` all names and values together.
+    `body_timeout` is for the whole body to arrive, `send_timeout` for the client to take
+    the next piece of the response.
+    """
+
+    max_url: int = 64 * 1024
+    max_header: int = 64 * 1024
+    max_body: int = 10 * 1024 * 1024
+    body_timeout: float = 30.0
+    send_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """What the edge does besides passing requests on; swapped whole on a reload.
+
+    `trace_header` (lower case) is echoed from the request into the response.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
+    trace_header: bytes | None = None
+    verbosity: Verbosity = "verbose"
+    on_response: OnResponse | None = None
+
+
+class ClientGone(Exception):
+    """The client closed the connection or reset the stream; nobody waits for an answer."""
+
+
+class DataPlane:
+    """The ASGI 3 application of the hot path.
+
+    `answer` returns a `Response` also for failures that it foresees. `beside` gets every
+    scope that is not `http`; without it WebSockets are refused.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        options: EdgeOptions | None = None,
+        *,
+        beside: AsgiApp | None = None,
+    ) -> None:
+        self.answer = answer
+        self.options = options or EdgeOptions()
+        self.beside = beside
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif self.beside is not None:
+            await self.beside(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"unsupported ASGI scope {scope['type']!r}")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        options = self.options
+        unread = True
+        try:
+            try:
+                request, response = read_head(scope, options)
+                if response is None:
+                    body = await read_body(scope, receive, options.limits)
+                    unread = False
+                    if body:
+                        request = HttpRequest(
+                            request.method, request.path, request.query, request.headers, body
+                        )
+                    response = await self._watched_answer(request, receive)
+            except ApiError as error:
+                response = error_response(error, options.verbosity)
+            unread = unread and has_body(scope)
+            await send_response(scope, receive, send, response, options, unread=unread)
+        except ClientGone:
+            return
+        if options.on_response is not None:
+            options.on_response(scope, response)
+
+    async def _watched_answer(self, request: HttpRequest, receive: Receive) -> Response:
+        """`answer(request)`, cancelled when the client goes away meanwhile.
+
+        Raises `ClientGone` then. Any exception it did not foresee becomes a 500.
+        """
+        watch = _DisconnectWatch(receive)
+        try:
+            response = await self.answer(request)
+        except asyncio.CancelledError:
+            if watch.client_gone:
+                watch.task.uncancel()
+                raise ClientGone from None
+            raise
+        except Exception:
+            logger.exception("Unexpected error while answering %s", request.method)
+            response = error_response(api_error("PGRSTX00"), self.options.verbosity)
+        finally:
+            watch.stop()
+        if watch.client_gone:
+            # The cancellation was swallowed on the way, or came a moment too late.
+            watch.task.uncancel()
+            raise ClientGone
+        return response
+
+
+class _DisconnectWatch:
+    """Cancels the current task when `http.disconnect` arrives, from `WATCH_DELAY` on."""
+
+    __slots__ = ("_receive", "_timer", "_watcher", "client_gone", "task")
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # ASGI servers run applications in tasks
+        self.task = task
+        self.client_gone = False
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = task.get_loop().call_later(WATCH_DELAY, self._start)
+
+    def _start(self) -> None:
+        self._watcher = self.task.get_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_gone = True
+        self.task.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watcher is not None and not self._watcher.done():
+            self._watcher.cancel()
+
+
+# --- the request ------------------------------------------------------------------------
+
+
+def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response | None]:
+    """The request without its body, and its answer where the edge itself knows it.
+
+    Raises `ApiError` EDGE414, EDGE431 or EDGE400.
+    """
+    limits = options.limits
+    path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
+    method: str = scope["method"]
+    headers: Headers = tuple([(name, value) for name, value in scope["headers"]])
+    if len(path) + len(query) + 1 > limits.max_url:
+        raise api_error("EDGE414", details=f"The limit is {limits.max_url} bytes")
+    if sum([len(name) + len(value) for name, value in headers]) > limits.max_header:
+        raise api_error("EDGE431", details=f"The limit is {limits.max_header} bytes")
+    if not path.startswith(b"/"):
+        if path == b"*" and method == "OPTIONS":
+            # Asked of the server as a whole (RFC 9110, 9.3.7), not of a resource.
+            about = Response(200, ((b"allow", _ANY_METHOD),))
+            return HttpRequest(method, path, query, headers), about
+        absolute = _ABSOLUTE_FORM.match(path)
+        if absolute is None:
+            raise api_error("EDGE400", message="The request target must be a path")
+        path = path[absolute.end() :] or b"/"
+    request = HttpRequest(method, path, query, headers)
+    return request, preflight(options.cors, method, headers)
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether a body may follow: HTTP/1 says so in the head, HTTP/2 only by ending the
+    stream."""
+    if scope["http_version"].startswith("1"):
+        return any(name in _BODY_HEADERS for name, _ in scope["headers"])
+    return True
+
+
+async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """The whole body, empty when there is none.
+
+    Raises `ApiError` EDGE413, EDGE408 or EDGE400, and `ClientGone`.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise api_error("EDGE400", message="Content-Length must be a number")
+            if len(value) > 18 or int(value) > limits.max_body:
+                raise _body_too_large(limits)
+    if not has_body(scope):
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_timeout):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limits.max_body:
+                    raise _body_too_large(limits)
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+    except TimeoutError:
+        details = f"The limit is {limits.body_timeout:g} seconds"
+        raise api_error("EDGE408", details=details) from None
+
+
+def _body_too_large(limits: Limits) -> ApiError:
+    return api_error("EDGE413", details=f"The limit is {limits.max_body} bytes")
+
+
+# --- the response -----------------------------------------------------------------------
+
+
+async def send_response(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    response: Response,
+    options: EdgeOptions,
+    *,
+    unread: bool = False,
+) -> None:
+    """Send `response`; `unread` tells that the request's body has not been read.
+
+    A client that takes no byte for `send_timeout` is given up.
+    """
+    method: str = scope["method"]
+    try:
+        headers = wire_headers(scope, response, options)
+    except ValueError as error:
+        logger.error("Response to %s dropped: %s", method, error)
+        response = error_response(api_error("PGRSTX00"), options.verbosity)
+        headers = wire_headers(scope, response, options)
+    body = b"" if method == "HEAD" or response.status in _BODILESS else response.body
+    linger = unread and scope["http_version"].startswith("1")
+    if linger:
+        headers.append((b"connection", b"close"))
+    start: Message = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": headers,
+    }
+    if response.reason is not None:
+        start["reason"] = response.reason
+    try:
+        async with asyncio.timeout(options.limits.send_timeout) as deadline:
+            await send(start)
+            if len(body) > WHOLE:
+                loop = asyncio.get_running_loop()
+                for offset in range(0, len(body), CHUNK):
+                    deadline.reschedule(loop.time() + options.limits.send_timeout)
+                    await send(_piece(body[offset : offset + CHUNK], more=True))
+                body = b""
+            if linger:
+                await send(_piece(body, more=True))
+                await _drop_body(receive)
+                body = b""
+            await send(_piece(body, more=False))
+    except TimeoutError:
+        raise ClientGone from None
+
+
+def _piece(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _drop_body(receive: Receive) -> None:
+    """Read on, at most for `LINGER` seconds, until the body ends or the client leaves."""
+    try:
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        return
+
+
+def wire_headers(
+    scope: Scope, response: Response, options: EdgeOptions
+) -> list[tuple[bytes, bytes]]:
+    """The headers as they go out: names in lower case, Content-Length and CORS added.
+
+    Raises `ValueError` for a name, value or status that HTTP can't carry (the database may
+    set headers): sending it would break the connection or smuggle in another header.
+    """
+    if not 200 <= response.status <= 599:
+        raise ValueError(f"status {response.status}")
+    headers: list[tuple[bytes, bytes]] = []
+    if options.trace_header is not None:
+        request_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        traced = next((v for name, v in request_headers if name == options.trace_header), b"")
+        headers.append((options.trace_header, traced))
+    measured = response.status in _BODILESS or scope["method"] == "HEAD"
+    for raw_name, value in response.headers:
+        name = _header_name(raw_name)
+        if _BAD_HEADER_VALUE.search(value):
+            raise ValueError(f"the value of header {raw_name!r}")
+        if name == b"content-length":
+            measured = True
+        if name not in _CONNECTION_HEADERS:
+            headers.append((name, value))
+    if not measured:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    headers += response_headers(options.cors, scope["method"], scope["headers"])
+    return headers
+
+
+@lru_cache(maxsize=1024)
+def _header_name(name: bytes) -> bytes:
+    """`name` in lower case. Raises `ValueError` when it is no token."""
+    if _HEADER_NAME.fullmatch(name) is None:
+        raise ValueError(f"the header name {name!r}")
+    return name.lower()

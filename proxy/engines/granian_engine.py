@@ -1,0 +1,82 @@
+"""Serve an ASGI application with Granian, inside the running event loop.
+
+In: an ASGI application, a bound socket, an event that says stop. Out: nothing; it returns
+when Granian has finished what was in flight, or the drain timeout has passed.
+
+Granian is an optional extra; importing this module without it raises ImportError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from socket import AF_UNIX, socket
+from typing import Any, Final
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.embed import Server
+
+from proxy.data_plane import AsgiApp
+from proxy.engines.model import EngineOptions
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 2048
+
+
+async def serve(
+    app: AsgiApp, sock: socket, options: EngineOptions, stop: asyncio.Event
+) -> None:
+    """Accept connections on `sock` until `stop` is set, then finish what is in flight.
+
+    `sock` is bound; it starts to listen here. Raises OSError when it can't.
+    """
+    sock.listen(BACKLOG)
+    server = _Server(
+        sock,
+        target=app,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        websockets=False,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(options.idle_timeout * 1000),
+            max_buffer_size=max(options.max_head, 64 * 1024),
+        ),
+        http2_settings=HTTP2Settings(
+            max_concurrent_streams=options.max_streams,
+            max_headers_size=options.max_head,
+        ),
+        ssl_cert=options.cert,
+        ssl_key=options.key,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+    try:
+        async with asyncio.timeout(options.drain_timeout):
+            await serving
+    except TimeoutError:
+        logger.warning("Cut off what was in flight after the drain timeout")
+
+
+class _Server(Server):
+    """Granian's embedded server on a socket that is bound already."""
+
+    def __init__(self, sock: socket, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._bound = sock
+
+    def _init_shared_socket(self) -> None:
+        # Granian closes what it is given; the socket stays its owner's.
+        descriptor = os.dup(self._bound.fileno())
+        over_unix = self._bound.family == AF_UNIX
+        # Its constructor is missing from the type stubs.
+        holder: Any = SocketHolder(descriptor, over_unix, BACKLOG)  # type: ignore[call-arg]
+        self._shd, self._sfd, self._ssp = holder, holder.get_fd(), None

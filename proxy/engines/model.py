@@ -1,0 +1,36 @@
+"""What every HTTP engine is given and how it is told to stop. A value, no I/O."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How connections are served; times in seconds, sizes in bytes.
+
+    `idle_timeout`: a connection without a request is closed after it. `drain_timeout`:
+    how long requests in flight may take once the engine was told to stop. `max_head`: the
+    largest request line plus headers that reach the application, which answers 414 or 431
+    from there; beyond it the engine refuses in its own way. `cert` and `key` turn TLS on.
+    """
+
+    idle_timeout: float = 60.0
+    drain_timeout: float = 10.0
+    max_head: int = 256 * 1024
+    cert: Path | None = None
+    key: Path | None = None
+    max_streams: int = 256
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("server-tls-cert and server-tls-key belong together")
+
+    def check_certificate(self) -> None:
+        """Raise OSError (`ssl.SSLError` is one) when the pair can't be loaded."""
+        if self.cert is not None:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                self.cert, self.key
+            )

@@ -1,0 +1,219 @@
+"""Run the server: bind, start the service, serve until a signal says stop, drain, close.
+
+In: a service and the options of a server. Out: an exit code. Sockets are bound before
+anything else, so that a port in use is reported at once; the admin server answers while
+the service starts; the main socket listens only when the service has started, so no
+client ever meets a half-made one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from proxy.admin import admin_app
+from proxy.app import EdgeApp, Service
+from proxy.data_plane import AsgiApp, EdgeOptions
+from proxy.engines import hypercorn_engine
+from proxy.engines.model import EngineOptions
+from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
+
+logger = logging.getLogger(__name__)
+
+EngineName = Literal["hypercorn", "granian"]
+Engine = Callable[[AsgiApp, socket.socket, EngineOptions, asyncio.Event], Awaitable[None]]
+
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address, or a Unix socket when `unix_socket` is set."""
+
+    host: str = "!4"
+    port: int = 3000
+    unix_socket: Path | None = None
+    unix_socket_mode: int = 0o660
+    reuse_port: bool = False
+
+    def bind(self) -> socket.socket:
+        """A bound socket that does not listen yet. Raises `ServerError`."""
+        if self.unix_socket is not None:
+            return bind_unix(self.unix_socket, self.unix_socket_mode)
+        return bind_tcp(self.host, self.port, reuse_port=self.reuse_port)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Everything `run_server` needs to know; `admin` is None when there is no admin server."""
+
+    main: Address = field(default_factory=Address)
+    admin: Address | None = None
+    engine: EngineName = "hypercorn"
+    engine_options: EngineOptions = field(default_factory=EngineOptions)
+    edge: EdgeOptions = field(default_factory=EdgeOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The addresses the server listens on, ports filled in: `127.0.0.1:3000`, `/run/x`."""
+
+    main: str
+    admin: str | None
+
+
+OnReady = Callable[[Listening], None]
+SignalActions = Mapping[signal.Signals, Callable[[], object]]
+
+
+def run_server(
+    service: Service,
+    options: ServerOptions,
+    *,
+    on_ready: OnReady | None = None,
+    actions: SignalActions | None = None,
+) -> int:
+    """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
+
+    `actions` says what other signals do. Returns 0. Raises `ServerError`.
+    """
+    engine = _engine(options.engine)
+    try:
+        options.engine_options.check_certificate()
+    except OSError as error:
+        raise ServerError(f"Cannot load the TLS certificate: {error}") from error
+    with ExitStack() as stack:
+        main = stack.enter_context(options.main.bind())
+        admin = stack.enter_context(options.admin.bind()) if options.admin else None
+        if options.main.unix_socket is not None:
+            stack.callback(options.main.unix_socket.unlink, missing_ok=True)
+        if options.admin is not None and options.admin.unix_socket is not None:
+            stack.callback(options.admin.unix_socket.unlink, missing_ok=True)
+        run = _Run(service, options, engine, main, admin)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run.until_stopped(on_ready, actions or {}))
+    return 0
+
+
+def _engine(name: EngineName) -> Engine:
+    if name == "hypercorn":
+        return hypercorn_engine.serve
+    try:
+        from proxy.engines import granian_engine
+    except ImportError as error:
+        raise ServerError(
+            'server-engine "granian" needs the extra edgerest[granian]'
+        ) from error
+    return granian_engine.serve
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Run:
+    """One run of the server, from start to stop; what the admin server reports on."""
+
+    def __init__(
+        self,
+        service: Service,
+        options: ServerOptions,
+        engine: Engine,
+        main: socket.socket,
+        admin: socket.socket | None,
+    ) -> None:
+        self._service = service
+        self._options = options
+        self._engine = engine
+        self._main = main
+        self._admin = admin
+        self._listening = False
+
+    @property
+    def live(self) -> bool:
+        return self._listening
+
+    @property
+    def pending(self) -> bool:
+        return not self._service.ready
+
+    def schema_cache(self) -> str:
+        describe_cache = getattr(self._service, "schema_cache_json", None)
+        return describe_cache() if describe_cache is not None else ""
+
+    async def until_stopped(self, on_ready: OnReady | None, actions: SignalActions) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
+        stop = asyncio.Event()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._stop, number, stop)
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
+        admin_stop = asyncio.Event()
+        admin = self._serve_admin(admin_stop)
+        try:
+            if await self._start(stop):
+                await self._serve_main(stop, on_ready)
+        finally:
+            await self._service.close()
+            admin_stop.set()
+            if admin is not None:
+                await admin
+
+    def _stop(self, number: signal.Signals, stop: asyncio.Event) -> None:
+        logger.info("Received %s, finishing what is in flight", number.name)
+        self._listening = False
+        stop.set()
+
+    def _serve_admin(self, stop: asyncio.Event) -> asyncio.Task[None] | None:
+        if self._admin is None:
+            return None
+        options = EngineOptions(idle_timeout=self._options.engine_options.idle_timeout)
+        app: Any = admin_app(self)
+        logger.info("Admin server listening on %s", describe(self._admin))
+        return asyncio.create_task(hypercorn_engine.serve(app, self._admin, options, stop))
+
+    async def _start(self, stop: asyncio.Event) -> bool:
+        """Start the service, unless a signal comes first."""
+        starting = asyncio.create_task(self._service.start())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            return False
+        await starting
+        return not stop.is_set()
+
+    async def _serve_main(self, stop: asyncio.Event, on_ready: OnReady | None) -> None:
+        app = EdgeApp(self._service, self._options.edge)
+        address = describe(self._main)
+        try:
+            # The engine listens as well; here a port lost in between is found out.
+            self._main.listen(hypercorn_engine.BACKLOG)
+        except OSError as error:
+            raise ServerError(f"Cannot listen on {address}: {error.strerror}") from error
+        self._listening = True
+        logger.info("API server listening on %s", address)
+        if on_ready is not None:
+            on_ready(Listening(address, describe(self._admin) if self._admin else None))
+        await self._engine(app, self._main, self._options.engine_options, stop)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A peer that fails to speak TLS is no news; everything else is."""
+    if not hypercorn_engine.is_handshake_failure(context):
+        loop.default_exception_handler(context)

@@ -1,0 +1,68 @@
+"""Serve settings: the App they describe, on the engine and addresses they name.
+
+In: `Settings`. Out: an exit code, after the server was told to stop and has drained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from proxy.app import edge_options
+from proxy.apps import App
+from proxy.engines.model import EngineOptions
+from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
+from proxy.engines.sockets import ServerError
+from proxy.settings import Settings
+
+__all__ = ["ServerError", "serve", "server_options"]
+
+
+def serve(settings: Settings, *, on_ready: OnReady | None = None) -> int:
+    """Serve `settings` until SIGTERM or SIGINT; the exit code is 0 after a clean end.
+
+    SIGUSR1 reloads the schema cache. Raises `ServerError` when an address, a certificate
+    or the engine can't be had.
+    """
+    service = App(settings)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload_schema_cache() -> None:
+        task = asyncio.get_running_loop().create_task(service.reload_schema_cache())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    options = server_options(settings)
+    actions = {signal.SIGUSR1: reload_schema_cache}
+    return run_server(service, options, on_ready=on_ready, actions=actions)
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """What the settings say about serving."""
+    admin = None
+    if settings.admin_server_port is not None or settings.admin_server_unix_socket is not None:
+        admin = Address(
+            host=settings.admin_server_host or settings.server_host,
+            port=settings.admin_server_port or 0,
+            unix_socket=settings.admin_server_unix_socket,
+            unix_socket_mode=settings.admin_server_unix_socket_mode,
+        )
+    return ServerOptions(
+        main=Address(
+            host=settings.server_host,
+            port=settings.server_port,
+            unix_socket=settings.server_unix_socket,
+            unix_socket_mode=settings.server_unix_socket_mode,
+            reuse_port=settings.server_reuseport,
+        ),
+        admin=admin,
+        engine=settings.server_engine,
+        engine_options=EngineOptions(
+            idle_timeout=settings.server_idle_timeout,
+            drain_timeout=settings.server_drain_timeout,
+            max_head=2 * (settings.server_max_url + settings.server_max_header),
+            cert=settings.server_tls_cert,
+            key=settings.server_tls_key,
+        ),
+        edge=edge_options(settings),
+    )
