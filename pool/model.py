@@ -36,11 +36,13 @@ def keep_always(rows: Sequence[Row]) -> bool:
 class Transaction:
     """One transaction, described whole, so that it takes the fewest round trips.
 
-    BEGIN with `isolation` and `access`; `settings` through one
-    `select set_config(name, value, true), ...` in the given order; `before`; `statement`;
-    `after`; then COMMIT. When `keep` says no to the rows of `statement`, or `rollback` is
-    set, ROLLBACK instead; `rollback` first checks deferred constraints
-    (SET CONSTRAINTS ALL IMMEDIATE). `after` is not run when `keep` said no.
+    BEGIN with `isolation` (None: the session's default) and `access`; `settings` through
+    one statement of `set_config(name, value, true)` calls in the given order; `before`, a
+    plain SELECT whose rows are dropped; `statement`; `after`; then COMMIT. When `keep` says
+    no to the rows of `statement`, or `rollback` is set, ROLLBACK instead; `rollback` first
+    checks deferred constraints (SET CONSTRAINTS ALL IMMEDIATE). `after` is not run when
+    `keep` said no. One whose `keep` is `keep_always`, with no `after` and no `rollback`,
+    is the cheapest.
     """
 
     statement: Statement

@@ -1,0 +1,302 @@
+"""One PostgreSQL session: asyncpg's connection, spoken to in fewer round trips.
+
+In: an open asyncpg connection. Out: a `Session`, which runs statements whose arguments
+travel as `codecs` says. This is the only module that touches asyncpg's private side, for
+three things its public side does not offer:
+
+* arguments in text form for every type, without introspection queries: the codec of each
+  type is registered the moment a statement first needs it (`_protocol.prepare`,
+  `_init_types`, `add_python_codec`);
+* statements that return no rows travel ahead of another one instead of waiting for an
+  answer of their own: their Bind and Execute messages are written to the transport just
+  before asyncpg writes its own (`_transport.write`, then `_protocol.bind_execute`).
+  PostgreSQL runs them in order and, when one fails, skips the rest up to the Sync that
+  ends the group, so nothing runs without what went ahead of it;
+* no hidden second try: asyncpg's `fetch` may run a statement again by itself, which here
+  would be without the settings that went ahead of it.
+
+tests/pool/test_session.py guards all three against a change in asyncpg.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import select
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementState
+
+from pool import codecs, wire
+from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, PoolError
+from pool.model import IsolationLevel, Row, Statement
+
+# A statement no longer among the last so many is forgotten, here and on the server.
+_STATEMENTS: Final = 1000
+_MOST_ARGUMENTS: Final = 32767
+_ASYNCPG_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A statement the server knows by name, and the types of its parameters."""
+
+    state: PreparedStatementState[Any]
+    oids: tuple[int, ...]
+
+
+class Session:
+    """One session with PostgreSQL; belongs to one task at a time.
+
+    `default_isolation` is the isolation level of a transaction that names none, None when
+    it isn't known. Methods that talk to the server raise `DatabaseError` when it answers
+    with an error and `ConnectionLost` when it does not answer. A session whose state is
+    unknown, because an operation began and did not end in an answer, is `broken`: it must
+    be closed and never used again.
+    """
+
+    def __init__(
+        self, connection: asyncpg.Connection[asyncpg.Record], *, prepared_statements: bool
+    ) -> None:
+        private: Any = connection
+        self._connection = connection
+        self._protocol = private._protocol
+        self._transport = private._transport
+        self._poll = select.poll()
+        self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._prepares = prepared_statements
+        # Behind a pooler that multiplexes sessions a name may meet another session's.
+        self._name_prefix = f"edgerest_{secrets.token_hex(4)}_"
+        self._named = 0
+        self._statements: OrderedDict[str, _Prepared] = OrderedDict()
+        self._ahead_names: dict[str, str] = {}
+        self._to_close: list[str] = []
+        self._busy = False
+        self.default_isolation: IsolationLevel | None = None
+        for oid in BUILTIN_TYPE_OID_MAP:
+            self._register(oid)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether statements are kept on the server from one transaction to the next."""
+        return self._prepares
+
+    @property
+    def broken(self) -> bool:
+        """Whether the session must be closed: gone, or in a state nobody knows."""
+        return self._busy or self._connection.is_closed()
+
+    @property
+    def stale(self) -> bool:
+        """Whether an idle session is gone, or has bytes waiting that no one asked for.
+
+        The second shows that the server hung up before the event loop has read it.
+        """
+        return self.broken or bool(self._poll.poll(0))
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the server's last answer said that a transaction is open or failed."""
+        return bool(self._protocol.is_in_transaction())
+
+    @property
+    def writes_by_default(self) -> bool:
+        """Whether a transaction that names no access mode may write, as far as is known.
+
+        PostgreSQL reports both settings since version 14.
+        """
+        settings = self._protocol.get_settings()
+        return (
+            getattr(settings, "default_transaction_read_only", None) == "off"
+            and getattr(settings, "in_hot_standby", None) == "off"
+        )
+
+    @property
+    def server_pid(self) -> int:
+        """The process id of the server's side, as in pg_stat_activity."""
+        return int(self._connection.get_server_pid())
+
+    async def fetch(
+        self, statement: Statement, *, ahead: Sequence[Statement] = ()
+    ) -> Sequence[Row]:
+        """Run the statements `ahead` and then `statement`; the rows of `statement`.
+
+        The statements ahead must return no rows; their arguments are untyped text, bytes
+        included. When one fails, nothing after it runs. One round trip when the server
+        knows `statement`, two when not.
+        """
+        prepared = self._statements.get(statement.sql)
+        messages, new_names = self._ahead_messages(ahead)
+        if prepared is None:
+            _refuse_unsendable(statement)
+            args: Sequence[str | bytes | None] | None = None
+        else:
+            self._statements.move_to_end(statement.sql)
+            args = codecs.encode(statement.args, prepared.oids)
+        if self.broken:
+            raise ConnectionLost("the connection to the database is closed")
+        self._busy = True
+        try:
+            if messages:
+                self._transport.write(messages)
+                self._to_close.clear()
+            if prepared is None:
+                prepared = await self._prepare(statement.sql)
+            if args is None:
+                args = await self._encode_or_roll_back(statement, prepared)
+            rows: list[Row] = await self._protocol.bind_execute(
+                prepared.state, args, "", 0, False, None
+            )
+        except _ASYNCPG_ERRORS as error:
+            # Which of the new names got through to the server is not known.
+            self._to_close += new_names.values()
+            raise self._told(error) from error
+        self._busy = False
+        self._ahead_names.update(new_names)
+        return rows
+
+    async def command(self, sql: str) -> str:
+        """Run constant SQL text without arguments; the command tag of its last command."""
+        self._busy = True
+        try:
+            tag = await self._protocol.query(sql, None)
+        except _ASYNCPG_ERRORS as error:
+            raise self._told(error) from error
+        self._busy = False
+        return str(tag)
+
+    def forget_statements(self) -> None:
+        """Have everything prepared anew: the schema has changed under the statements."""
+        self._to_close += [known.state.name for known in self._statements.values()]
+        self._to_close += self._ahead_names.values()
+        self._statements.clear()
+        self._ahead_names.clear()
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109
+        """End the session: cancel what it runs and say goodbye, or after `timeout` seconds
+        cut it off."""
+        with contextlib.suppress(*_ASYNCPG_ERRORS, TimeoutError):
+            await self._connection.close(timeout=timeout)
+
+    def terminate(self) -> None:
+        """Cut the session off at once."""
+        self._connection.terminate()
+
+    def _ahead_messages(self, ahead: Sequence[Statement]) -> tuple[bytes, dict[str, str]]:
+        """What to write ahead, and the names it gives to statements not known before."""
+        messages: list[bytes] = []
+        new_names: dict[str, str] = {}
+        for statement in ahead:
+            name = self._ahead_names.get(statement.sql)
+            if name is None:
+                name = self._new_name()
+                messages.append(wire.parse(name, statement.sql))
+                if self._prepares:
+                    new_names[statement.sql] = name
+            args = [
+                arg if arg is None or isinstance(arg, bytes) else codecs.utf8(arg)
+                for arg in statement.args
+            ]
+            messages.append(wire.bind_and_execute(name, args))
+        closes = [wire.close(name) for name in self._to_close]
+        return b"".join(closes + messages), new_names
+
+    async def _prepare(self, sql: str) -> _Prepared:
+        """Have the server parse `sql`, in the group that the messages ahead began."""
+        state = await self._protocol.prepare(
+            self._new_name(), sql, None, record_class=asyncpg.Record
+        )
+        for oid in state._init_types():
+            self._register(oid)
+        state._init_codecs()
+        prepared = _Prepared(state, tuple(kind.oid for kind in state._get_parameters()))
+        if self._prepares:
+            self._statements[sql] = prepared
+            if len(self._statements) > _STATEMENTS:
+                _, oldest = self._statements.popitem(last=False)
+                self._to_close.append(oldest.state.name)
+        return prepared
+
+    async def _encode_or_roll_back(
+        self, statement: Statement, prepared: _Prepared
+    ) -> Sequence[str | bytes | None]:
+        try:
+            return codecs.encode(statement.args, prepared.oids)
+        except DatabaseError:
+            # The group is open on the server and can't be completed.
+            await self.command("ROLLBACK")
+            raise
+
+    def _new_name(self) -> str:
+        if not self._prepares:
+            return ""
+        self._named += 1
+        return f"{self._name_prefix}{self._named}"
+
+    def _register(self, oid: int) -> None:
+        self._protocol.get_settings().add_python_codec(
+            oid,
+            str(oid),
+            "pg_catalog",
+            [],
+            "scalar",
+            codecs.as_is,
+            codecs.decoder(oid),
+            codecs.wire_format(oid),
+        )
+
+    def _told(self, error: BaseException) -> PoolError:
+        """What `error` means; the session is fit for use again when the server told it."""
+        if _is_servers(error):
+            told = database_error(error)
+            self._busy = told.ends_connection
+            return told
+        if _is_servers(error.__cause__):
+            # The server said why before it hung up.
+            return database_error(error.__cause__)
+        return ConnectionLost(f"the connection to the database was lost: {error}")
+
+
+def _is_servers(error: Any) -> bool:
+    """Whether the server sent this error; asyncpg raises some of the classes by itself."""
+    return isinstance(error, asyncpg.PostgresError) and error.severity is not None
+
+
+def database_error(error: Any) -> DatabaseError:
+    """PostgreSQL's error as it told it."""
+    kind = (
+        OutdatedStatement
+        if isinstance(
+            error, asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
+        )
+        else DatabaseError
+    )
+    # asyncpg adds advice of its own to the hint of errors about prepared statements.
+    hint = (error.hint or "").partition("\nNOTE: pgbouncer")[0]
+    return kind(
+        error.sqlstate,
+        error.message,
+        error.detail,
+        hint or None,
+        severity=error.severity_en or error.severity,
+        position=int(error.position) if error.position else None,
+    )
+
+
+def _refuse_unsendable(statement: Statement) -> None:
+    # A NUL would end the SQL text in the middle of its message.
+    if "\0" in statement.sql:
+        raise DatabaseError("22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+    codecs.utf8(statement.sql)
+    if len(statement.args) > _MOST_ARGUMENTS:
+        message = f"a statement takes {_MOST_ARGUMENTS} arguments at most"
+        raise DatabaseError("54000", message)

@@ -1,0 +1,124 @@
+"""One transaction from beginning to end, in the fewest round trips.
+
+In: a `Session` and a `Transaction`. Out: an `Outcome`, or a `DatabaseError` with the
+transaction rolled back and the session fit for the next one.
+
+BEGIN, the settings and `before` travel ahead of the statement, so that they cost no round
+trip of their own. COMMIT needs the rows first when they decide about it, which makes two
+round trips. When nothing depends on the rows and the session's defaults are what the
+transaction asks for, there is no BEGIN and no COMMIT either: PostgreSQL treats the messages
+up to a Sync as one transaction, commits it at the Sync and rolls it back on an error
+(PostgreSQL docs, "Pipelining"). That makes one round trip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import lru_cache
+from typing import Final
+
+from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
+from pool.model import Outcome, Statement, Transaction, keep_always
+from pool.session import Session
+
+_READ_ONLY: Final = ("transaction_read_only", "on")
+
+
+async def run(session: Session, tx: Transaction) -> Outcome:
+    """Run `tx` on `session`; afterwards no transaction is open and nothing it set is left.
+
+    Raises `DatabaseError` when PostgreSQL refuses a statement or the COMMIT, and
+    `ConnectionLost` when the connection breaks. When the schema has changed under the
+    session's prepared statements, nothing has happened yet and `tx` is run once more.
+    """
+    try:
+        return await _run_once(session, tx)
+    except OutdatedStatement:
+        if session.broken:
+            raise
+        session.forget_statements()
+    return await _run_once(session, tx)
+
+
+async def _run_once(session: Session, tx: Transaction) -> Outcome:
+    try:
+        if _fits_one_trip(session, tx):
+            return await _run_in_one_trip(session, tx)
+        return await _run_in_block(session, tx)
+    except Exception:
+        # Not on cancellation: the session is broken then, and is closed.
+        if not session.broken and session.in_transaction:
+            with contextlib.suppress(ConnectionLost, DatabaseError):
+                await session.command("ROLLBACK")
+        raise
+
+
+def _fits_one_trip(session: Session, tx: Transaction) -> bool:
+    return (
+        session.prepares
+        and tx.keep is keep_always
+        and tx.after is None
+        and not tx.rollback
+        and (tx.isolation is None or tx.isolation == session.default_isolation)
+        and (tx.access == "read only" or session.writes_by_default)
+    )
+
+
+async def _run_in_one_trip(session: Session, tx: Transaction) -> Outcome:
+    settings = (_READ_ONLY, *tx.settings) if tx.access == "read only" else tx.settings
+    rows = await session.fetch(tx.statement, ahead=[*_set(settings), *_drop_rows(tx.before)])
+    return Outcome(rows, (), kept=True)
+
+
+async def _run_in_block(session: Session, tx: Transaction) -> Outcome:
+    isolation = f" ISOLATION LEVEL {tx.isolation.upper()}" if tx.isolation else ""
+    begin = Statement(f"BEGIN{isolation} {tx.access.upper()}")
+    rows = await session.fetch(
+        tx.statement, ahead=[begin, *_set(tx.settings), *_drop_rows(tx.before)]
+    )
+    if not tx.keep(rows):
+        await session.command("ROLLBACK")
+        return Outcome(rows, (), kept=False)
+    after_rows = await session.fetch(tx.after) if tx.after is not None else ()
+    if tx.rollback:
+        await session.command("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
+    else:
+        await _commit(session)
+    return Outcome(rows, after_rows, kept=True)
+
+
+async def _commit(session: Session) -> None:
+    # PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, not an error.
+    if await session.command("COMMIT") != "COMMIT":
+        raise DatabaseError("25P02", "current transaction is aborted")
+
+
+def _set(settings: tuple[tuple[str, str], ...]) -> tuple[Statement, ...]:
+    if not settings:
+        return ()
+    args = tuple(part for setting in settings for part in setting)
+    return (Statement(_settings_sql(len(settings)), args),)
+
+
+@lru_cache(maxsize=128)
+def _settings_sql(count: int) -> str:
+    """Set `count` settings for the transaction, in order, and return no rows.
+
+    num_nulls is never negative, which the planner does not know: every argument is
+    evaluated, and no row is left.
+    """
+    calls = ", ".join(
+        f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(count)
+    )
+    return f"select where pg_catalog.num_nulls({calls}) < 0"
+
+
+def _drop_rows(before: Statement | None) -> tuple[Statement, ...]:
+    """`before` run to its end, its rows dropped by the server."""
+    if before is None:
+        return ()
+    sql = (
+        f"select from (\n{before.sql}\n) as edgerest_before"
+        " where pg_catalog.num_nulls(edgerest_before) < 0"
+    )
+    return (Statement(sql, before.args),)
