@@ -1,8 +1,9 @@
 """One reader per kind of parameter: the plain shapes first, else the full grammar.
 
 In: the decoded text of a key or a value. Out: what it means, or an `ApiError` PGRST100.
-What was read for `select`, `order` and lists of columns is kept, keyed by the text alone
-(it depends on nothing else): 512 entries each, texts of at most 1,000 characters.
+What was read for `select`, `order`, keys and lists of columns is kept, keyed by the text
+alone (it depends on nothing else, so no caller learns of another): 512 entries each, texts
+of at most 1,000 characters.
 """
 
 from __future__ import annotations
@@ -107,9 +108,14 @@ def read_filter_or_argument(text: str) -> Operation | None:
     return parse(_filter_or_nothing, text, f"failed to parse filter ({text})")
 
 
+@_remembered
+def _logic_path(key: str) -> tuple[EmbedPath, str]:
+    return parse(logic.logic_path, key, f"failed to parse logic path ({key})")
+
+
 def read_logic(key: str, text: str) -> tuple[EmbedPath, LogicTree | Filter]:
     """The tree of `actors.not.or=(...)`."""
-    path, connective = parse(logic.logic_path, key, f"failed to parse logic path ({key})")
+    path, connective = _logic_path(key)
     tree = shortcuts.logic_tree(connective + text)
     if tree is None:
         description = f"failed to parse logic tree ({text})"
