@@ -42,8 +42,9 @@ CHUNK: Final = 64 * 1024
 WHOLE: Final = 4 * CHUNK
 """Bytes up to which a body goes out in one message."""
 LINGER: Final = 2.0
-"""Seconds that the rest of a refused body is read and dropped on HTTP/1, so that closing
-the connection does not wipe out the refusal before the client has read it."""
+"""Seconds that the rest of a refused body is read and dropped, so that closing the
+connection or resetting the stream does not wipe out the refusal before the client, which
+may send its whole body first, has read it."""
 
 _BODILESS: Final = frozenset((204, 304))
 _BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
@@ -53,6 +54,7 @@ _CONNECTION_HEADERS: Final = frozenset(
 _HEADER_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_HEADER_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_FRAMED_VERSIONS: Final = frozenset(("2", "3"))
 _ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
 
 
@@ -135,6 +137,8 @@ class DataPlane:
                     response = await self._watched_answer(request, receive)
             except ApiError as error:
                 response = error_response(error, options.verbosity)
+                # Nothing more is to be expected of a body that did not arrive in time.
+                unread = unread and error.code != "EDGE408"
             unread = unread and has_body(scope)
             await send_response(scope, receive, send, response, options, unread=unread)
         except ClientGone:
@@ -229,9 +233,9 @@ def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response
 def has_body(scope: Scope) -> bool:
     """Whether a body may follow: HTTP/1 says so in the head, HTTP/2 only by ending the
     stream."""
-    if scope["http_version"].startswith("1"):
-        return any(name in _BODY_HEADERS for name, _ in scope["headers"])
-    return True
+    if scope["http_version"] in _FRAMED_VERSIONS:
+        return True
+    return any(name in _BODY_HEADERS for name, _ in scope["headers"])
 
 
 async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
@@ -295,8 +299,7 @@ async def send_response(
         response = error_response(api_error("PGRSTX00"), options.verbosity)
         headers = wire_headers(scope, response, options)
     body = b"" if method == "HEAD" or response.status in _BODILESS else response.body
-    linger = unread and scope["http_version"].startswith("1")
-    if linger:
+    if unread and scope["http_version"] not in _FRAMED_VERSIONS:
         headers.append((b"connection", b"close"))
     start: Message = {
         "type": "http.response.start",
@@ -314,7 +317,7 @@ async def send_response(
                     deadline.reschedule(loop.time() + options.limits.send_timeout)
                     await send(_piece(body[offset : offset + CHUNK], more=True))
                 body = b""
-            if linger:
+            if unread:
                 await send(_piece(body, more=True))
                 await _drop_body(receive)
                 body = b""

@@ -142,12 +142,11 @@ class _Server:
             connection.drain()
         if self._open:
             await asyncio.wait(self._open, timeout=self._options.drain_timeout)
-        unfinished = list(self._open)
-        for task in unfinished:
-            task.cancel()
-        if unfinished:
-            logger.warning("Cut off %d connections after the drain timeout", len(unfinished))
-            await asyncio.wait(unfinished, timeout=CLOSE_TIMEOUT)
+        if self._open:
+            logger.warning("Cut off %d connections after the drain timeout", len(self._open))
+            for connection in list(self._open.values()):
+                await connection.cut_off()
+            await asyncio.wait(list(self._open), timeout=CLOSE_TIMEOUT)
 
 
 class _Connection(TCPServer):
@@ -194,6 +193,11 @@ class _Connection(TCPServer):
         self._draining = True
         if self._idle:
             self._close_idle()
+
+    async def cut_off(self) -> None:
+        """Close now; the application learns that its clients are gone."""
+        self.writer.transport.abort()
+        await self.protocol.handle(Closed())
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
@@ -351,7 +355,7 @@ class _Http2(H2Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         if isinstance(event, StreamClosed):
             buffer = self.stream_buffers.get(event.stream_id)
-            if buffer is not None and not buffer._complete:
+            if buffer is not None and not buffer.complete:
                 await self._give_up(event.stream_id)
         await super().stream_send(event)
         if not isinstance(event, EndBody) or self.closed:
