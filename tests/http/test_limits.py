@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.http.processes import ServerProcess
+from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client, exchange, read_all
 
 MAX_BODY = 200_000
