@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_WAIT: Final = 32.0
 """Seconds at most between two attempts to load the schema cache."""
+_REFUSALS: Final = ("28", "3D")
+"""SQLSTATE classes of a database that answers, but never will let this user in."""
 
 
 class App:
@@ -81,7 +83,7 @@ class App:
             await self._pool.open()
             await self.reload_schema_cache()
         except ConnectionFailed as error:
-            if error.fatal:
+            if (error.sqlstate or "").startswith(_REFUSALS):
                 raise
             logger.warning("%s", error)
             self._loading = asyncio.create_task(self._load_until_done())

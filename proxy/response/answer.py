@@ -80,25 +80,22 @@ def write_response(plan: TableWrite, request: ApiRequest, result: Result) -> Res
         else ()
     )
     counted = result.page if preferences.count in ("exact", "estimated") else None
-    match plan.kind:
-        case "create":
-            merged = preferences.resolution == "merge-duplicates"
-            status = 200 if merged and (result.inserted or 0) <= 0 else 201
-            content = content or (_content_length(body),)
-            location = _location(plan.target.name, result)
-            content_range = _content_range(1, 0, counted)
-            headers = (*location, content_range, *applied, *content)
-        case "update":
-            status = 200 if shows_rows else 204
-            content_range = _content_range(0, result.page - 1, counted)
-            headers = (content_range, *applied, *content)
-        case "upsert":
-            inserted = (result.inserted or 0) > 0
-            status = (201 if inserted else 200) if shows_rows else 204
-            headers = (*content, *applied)
-        case "delete":
-            status = 200 if shows_rows else 204
-            headers = (_content_range(1, 0, counted), *applied, *content)
+    headers: Headers
+    if plan.kind == "create":
+        merged = preferences.resolution == "merge-duplicates"
+        status = 200 if merged and (result.inserted or 0) <= 0 else 201
+        content = content or (_content_length(body),)
+        content_range = _content_range(1, 0, counted)
+        location = _location(plan.target.name, result)
+        headers = (*location, content_range, *applied, *content)
+    elif plan.kind == "upsert":
+        created = (result.inserted or 0) > 0
+        status = (201 if created else 200) if shows_rows else 204
+        headers = (*content, *applied)
+    else:
+        status = 200 if shows_rows else 204
+        first, last = (0, result.page - 1) if plan.kind == "update" else (1, 0)
+        headers = (_content_range(first, last, counted), *applied, *content)
     return _finished(status, headers, body, result)
 
 

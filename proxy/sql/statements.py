@@ -17,7 +17,6 @@ from proxy.plan.model import (
     FunctionCall,
     InsertPlan,
     ReadPlan,
-    TableRead,
     TableWrite,
 )
 from proxy.request.media_types import MediaType
@@ -66,18 +65,18 @@ def main_statement(
     """The statement for `plan`; `page` is the range the caller asked of the root,
     `locates` whether the answer to a POST names its row (Prefer: return=headers-only)."""
     writer = Writer()
-    match plan:
-        case TableRead():
-            total = _total(writer, plan.read, count, max_rows, page)
-            rows = select_sql(writer, plan.read)
-            sql = _answer_sql([], rows, plan.answering, None, total=total)
-        case TableWrite():
-            sql = _write_sql(writer, plan, locates)
-        case FunctionCall():
-            ctes = [f"{SOURCE} AS ({call_sql(writer, plan.call)})"]
-            total = _total(writer, plan.read, count, max_rows, page)
-            rows = select_sql(writer, plan.read)
-            sql = _answer_sql(ctes, rows, plan.answering, plan.call.function, total=total)
+    if isinstance(plan, TableWrite):
+        sql = _write_sql(writer, plan, locates)
+    else:
+        function = plan.call.function if isinstance(plan, FunctionCall) else None
+        ctes = (
+            [f"{SOURCE} AS ({call_sql(writer, plan.call)})"]
+            if isinstance(plan, FunctionCall)
+            else []
+        )
+        total = _total(writer, plan.read, count, max_rows, page)
+        rows = select_sql(writer, plan.read)
+        sql = _answer_sql(ctes, rows, plan.answering, function, total=total)
     return writer.statement(_explained(plan.answering.media_type, sql))
 
 
