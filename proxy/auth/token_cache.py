@@ -76,6 +76,7 @@ class Authenticator:
     def __init__(self, rules: AuthRules, keys: KeySet | None, max_entries: int = 1000) -> None:
         self._rules = rules
         self._keys = keys
+        self._anonymous: Identity | None = None
         self._clock = _Clock()
         self._entries = _Entries(
             max(max_entries, 0), ttu=lambda _, entry, __: entry.lives_until, timer=self._clock
@@ -95,7 +96,9 @@ class Authenticator:
         """Who is asking at `now` (seconds since the epoch). Raises ApiError PGRST30x."""
         token = bearer_token(headers)
         if token is None:
-            return identity_of(NO_CLAIMS, self._rules)
+            if self._anonymous is None:
+                self._anonymous = identity_of(NO_CLAIMS, self._rules)
+            return self._anonymous
         self._clock.now = now
         entry = self._verified(token)
         check_times(entry.claims, now)

@@ -28,7 +28,15 @@ def test_a_token_is_verified_once() -> None:
 def test_anonymous_callers_don_t_touch_it() -> None:
     auth = Authenticator(RULES, secret_keys())
     assert auth.identify([], NOW).role == "anon"
+    assert auth.identify([], NOW) == identify([], secret_keys(), RULES, NOW)
     assert counted(auth) == (0, 0, 0)
+
+
+def test_without_an_anonymous_role_they_are_refused_each_time() -> None:
+    auth = Authenticator(rules(anon=None), secret_keys())
+    for _ in range(2):
+        with pytest.raises(ApiError, match="Anonymous access is disabled"):
+            auth.identify([], NOW)
 
 
 def test_times_are_checked_on_every_use() -> None:

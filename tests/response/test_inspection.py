@@ -1,5 +1,6 @@
 """What a role may use, asked of a real PostgreSQL."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -49,11 +50,12 @@ create procedure "Api".proc() language sql as 'select 1';
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    place: Path = tmp_path_factory.mktemp("postgres")
-    for parent in (place, *place.parents[:2]):
-        parent.chmod(0o755)  # the server may run as another user than the tests
-    with EmbeddedPostgres(place, durable=False, port=None) as running:
+def server() -> Iterator[EmbeddedPostgres]:
+    # Not pytest's tmp_path: the server may run as a user who can't get into it.
+    with (
+        tempfile.TemporaryDirectory() as place,
+        EmbeddedPostgres(Path(place), durable=False, port=None) as running,
+    ):
         yield running
 
 
