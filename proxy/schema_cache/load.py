@@ -1,0 +1,68 @@
+"""Read a database's catalogs and make the schema cache of them.
+
+In: a pool and what to expose. Out: a `SchemaCache`. Two transactions: the server's
+version decides about the statement, and the statement reads everything from one snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Protocol
+
+from pool.model import Outcome, Statement, Transaction
+from proxy.schema_cache.decode import schema_cache
+from proxy.schema_cache.model import SchemaCache
+from proxy.schema_cache.queries import SETTINGS, VERSION, introspection_sql
+
+
+class Pool(Protocol):
+    """What runs transactions: `pool.pool.Pool`, or one connection of its own."""
+
+    async def run(self, transaction: Transaction, /) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """What to expose.
+
+    `schemas`: db-schemas; all must exist. `extra_search_path`: db-extra-search-path; its
+    views lead from exposed views to tables. `hoisted_settings`: db-hoisted-tx-settings,
+    regular expressions over a function's `name=value` settings.
+    """
+
+    schemas: tuple[str, ...]
+    extra_search_path: tuple[str, ...] = ("public",)
+    hoisted_settings: tuple[str, ...] = (
+        "statement_timeout",
+        "plan_filter.statement_cost_limit",
+        "default_transaction_isolation",
+    )
+
+
+def statement(options: CacheOptions, server_version: int) -> Statement:
+    """The statement that reads the catalogs, for a server of this server_version_num."""
+    return Statement(
+        introspection_sql(server_version),
+        (
+            json.dumps(options.schemas),
+            json.dumps(options.extra_search_path),
+            json.dumps(options.hoisted_settings),
+        ),
+    )
+
+
+async def load_schema_cache(pool: Pool, options: CacheOptions) -> SchemaCache:
+    """The schema cache of the database behind `pool`.
+
+    Raises what `pool.run` raises; a schema that does not exist is the database's error
+    3F000.
+    """
+    found = await pool.run(Transaction(Statement(VERSION), settings=SETTINGS))
+    server_version = int(found.rows[0][0])
+    outcome = await pool.run(Transaction(statement(options, server_version), settings=SETTINGS))
+    # A large schema takes a second to decode; requests go on meanwhile.
+    return await asyncio.to_thread(
+        schema_cache, tuple(outcome.rows[0]), server_version, options.schemas
+    )
