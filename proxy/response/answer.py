@@ -16,7 +16,7 @@ from proxy.request.media_types import MediaType, content_type_header
 from proxy.request.model import ApiRequest
 from proxy.request.preferences import Preferences, preference_applied
 from proxy.request.ranges import Range
-from proxy.response.gucs import with_overrides
+from proxy.response.gucs import with_overrides, with_overriding
 from proxy.response.model import Headers, Response
 from proxy.response.result import Result
 
@@ -29,12 +29,12 @@ _VARY = (b"vary", b"Accept, Prefer, Range")
 def error_response(error: ApiError, verbosity: Verbosity = "verbose") -> Response:
     """The answer to a request that failed."""
     body = error.body(verbosity)
-    headers: Headers = (
+    own: Headers = (
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
         (b"proxy-status", b"PostgREST; error=" + _header_text(error.code)),
-        *error.headers,
     )
+    headers = with_overriding(own, error.headers)
     return Response(error.status, headers, body, error.reason)
 
 

@@ -11,10 +11,9 @@ import re
 from typing import Final
 
 from proxy.errors import api_error
+from proxy.response.header_line import header_line
 from proxy.response.model import Headers
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FIELD_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _STATUS: Final = re.compile(r"\d+")
 
 
@@ -41,10 +40,10 @@ def _guc_header(item: object) -> tuple[bytes, bytes]:
     ((name, value),) = item.items()
     if not isinstance(value, str):
         raise api_error("PGRST111")
-    header = name.encode(errors="replace"), value.encode(errors="replace").strip()
-    if _TOKEN.fullmatch(header[0]) is None or _FIELD_VALUE.fullmatch(header[1]) is None:
-        raise api_error("PGRST111")
-    return header
+    try:
+        return header_line(name, value)
+    except ValueError:
+        raise api_error("PGRST111") from None
 
 
 def guc_status(value: str | None) -> int | None:
@@ -57,11 +56,17 @@ def guc_status(value: str | None) -> int | None:
     return int(digits.group())
 
 
+def with_overriding(headers: Headers, chosen: Headers) -> Headers:
+    """`headers` and the ones SQL chose, which win by name."""
+    names = {name.lower() for name, _ in chosen}
+    return tuple(header for header in headers if header[0].lower() not in names) + chosen
+
+
 def with_overrides(
     status: int, headers: Headers, status_guc: str | None, headers_guc: str | None
 ) -> tuple[int, Headers]:
-    """The answer's status and headers after SQL had its say; its headers win by name."""
-    own = guc_headers(headers_guc)
-    names = {name.lower() for name, _ in own}
-    kept = tuple(header for header in headers if header[0].lower() not in names)
-    return guc_status(status_guc) or status, kept + own
+    """The answer's status and headers after SQL had its say."""
+    return (
+        guc_status(status_guc) or status,
+        with_overriding(headers, guc_headers(headers_guc)),
+    )
