@@ -1,0 +1,82 @@
+"""Read a configuration file, PostgREST's or ours.
+
+In: the text of a file and the environment. Out: a flat mapping from key to TOML value.
+The format is TOML. PostgREST's own (configurator) differs from it in what its files use by
+`on` and `off` for booleans, and by strings in which `$(NAME)` stands for another key or an
+environment variable and `$$` for a dollar sign; both are understood.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.settings.errors import SettingsError
+from proxy.settings.kinds import Raw
+
+_SWITCH: Final = re.compile(r"(?m)^(\s*[\w.-]+\s*=\s*)(on|off)(?=\s*(?:#.*)?$)")
+_REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]*)\))")
+
+
+def parse_file(text: str, environ: Mapping[str, str]) -> dict[str, Raw]:
+    """The settings in `text`, dotted keys for tables. Raises SettingsError."""
+    try:
+        tables = _load(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            [f'{error}; every line reads like key = "text", key = 10 or key = true']
+        ) from error
+    found: dict[str, Raw] = {}
+    _flatten("", tables, found)
+    problems: list[str] = []
+    resolved = {
+        key: _resolve(key, value, found, environ, problems) if isinstance(value, str) else value
+        for key, value in found.items()
+    }
+    if problems:
+        raise SettingsError(problems)
+    return resolved
+
+
+def _load(text: str) -> dict[str, Any]:
+    text = text.replace("\r\n", "\n").removeprefix("\ufeff")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        words = {"on": "true", "off": "false"}
+        rewritten, count = _SWITCH.subn(lambda found: found[1] + words[found[2]], text)
+        if not count:
+            raise
+        return tomllib.loads(rewritten)
+
+
+def _flatten(prefix: str, table: Mapping[str, Any], into: dict[str, Raw]) -> None:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            _flatten(f"{prefix}{name}.", value, into)
+        else:
+            into[prefix + name] = value
+
+
+def _resolve(
+    key: str,
+    text: str,
+    found: Mapping[str, Raw],
+    environ: Mapping[str, str],
+    problems: list[str],
+) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return "$"
+        value = found.get(name, environ.get(name))
+        if value is None:
+            problems.append(
+                f"{key}: $({name}) is neither a key of the file nor an environment variable;"
+                f" set {name}, or write $$({name}) for the text itself"
+            )
+        return str(value)
+
+    return _REFERENCE.sub(value_of, text)

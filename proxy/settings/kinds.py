@@ -1,0 +1,165 @@
+"""What values settings may have: each kind reads what a file, a variable or a row says.
+
+In: a TOML value, or the text of an environment variable or database row. Out: the value the
+server works with, or ValueError whose text completes "'<what was written>' …". The
+coercions are those of PostgREST (docs, "Configuration"), so that `"true"`, `"1"` and `true`
+are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+Raw = object
+"""What was written: `str` from variables and rows; any TOML value from files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value.
+
+    `label` names it in the documentation, `example` is a value as text, `quoted` says that
+    a file writes it in quotes. `show` is the inverse of `read`: the text of a value.
+    `blank_is_value` tells the settings for which "" means something else than "not set".
+    """
+
+    label: str
+    example: str
+    read: Callable[[Raw], Any]
+    show: Callable[[Any], str] = str
+    quoted: bool = True
+    blank_is_value: bool = False
+
+
+_TRUE: Final = frozenset({"true", "on"})
+_FALSE: Final = frozenset({"false", "off"})
+
+
+def _boolean(raw: Raw) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, int):
+        return raw > 0
+    if isinstance(raw, str):
+        # Letters only, so that a value which kept its quotes on the way still counts.
+        word = "".join(filter(str.isalpha, raw)).lower()
+        if word in _TRUE | _FALSE:
+            return word in _TRUE
+        try:
+            return int(raw) > 0
+        except ValueError:
+            pass
+    raise ValueError("is neither true nor false")
+
+
+def _whole_number(raw: Raw) -> int:
+    if isinstance(raw, float) and raw.is_integer():
+        return int(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str):
+        try:
+            return int(raw)
+        except ValueError:
+            pass
+    raise ValueError("is not a whole number")
+
+
+def _seconds(raw: Raw) -> float:
+    if isinstance(raw, int | float | str) and not isinstance(raw, bool):
+        try:
+            value = float(raw)
+        except ValueError:
+            pass
+        else:
+            if 0 < value < float("inf"):
+                return value
+    raise ValueError("is not a number of seconds above 0")
+
+
+def _text(raw: Raw) -> str:
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, str | int | float):
+        return str(raw)
+    raise ValueError("is not text")
+
+
+def _names(raw: Raw) -> tuple[str, ...]:
+    if isinstance(raw, list) and all(isinstance(name, str) for name in raw):
+        parts = raw
+    elif isinstance(raw, str):
+        parts = raw.split(",")
+    else:
+        raise ValueError("is not a comma-separated list")
+    return tuple(name.strip() for name in parts if name.strip())
+
+
+def _socket_mode(raw: Raw) -> int:
+    try:
+        mode = int(_text(raw), 8)
+    except ValueError:
+        raise ValueError("is not an octal number") from None
+    if not 0o600 <= mode <= 0o777:
+        raise ValueError("is not between 600 and 777")
+    return mode
+
+
+def whole_number(
+    example: int, *, at_least: int = 0, at_most: int | None = None, label: str = "integer"
+) -> Kind:
+    """A whole number within bounds, both included."""
+
+    def read(raw: Raw) -> int:
+        value = _whole_number(raw)
+        if value < at_least:
+            raise ValueError(f"is less than {at_least}")
+        if at_most is not None and value > at_most:
+            raise ValueError(f"is more than {at_most}")
+        return value
+
+    return Kind(label, str(example), read, quoted=False)
+
+
+def text(example: str) -> Kind:
+    """Any text; what it means is checked by `proxy.settings.checks`."""
+    return Kind("string", example, _text)
+
+
+def path(example: str) -> Kind:
+    """A path, taken relative to the working directory."""
+    return Kind("path", example, lambda raw: Path(_text(raw)))
+
+
+def one_of(*choices: str) -> Kind:
+    """One of a few words."""
+
+    def read(raw: Raw) -> str:
+        if raw not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return str(raw)
+
+    return Kind("one of " + ", ".join(f"`{word}`" for word in choices), choices[0], read)
+
+
+def names(example: str, *, blank_is_value: bool = False) -> Kind:
+    """A comma-separated list; in a file an array of strings does as well."""
+    show: Callable[[tuple[str, ...]], str] = ", ".join
+    return Kind("list", example, _names, show, blank_is_value=blank_is_value)
+
+
+def seconds(example: float) -> Kind:
+    """A span of time, fractions allowed."""
+    return Kind("seconds", f"{example:g}", _seconds, lambda value: f"{value:g}", quoted=False)
+
+
+def _show_boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+BOOLEAN: Final = Kind("boolean", "true", _boolean, _show_boolean, quoted=False)
+PORT: Final = whole_number(3000, at_most=65535, label="port")
+SOCKET_MODE: Final = Kind("octal mode", "660", _socket_mode, lambda mode: f"{mode:o}")

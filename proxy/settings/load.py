@@ -1,0 +1,207 @@
+"""Make `Settings` from a file, the environment and the defaults.
+
+In: the path of a configuration file or None, and the environment. Out: `Loaded`. A variable
+wins over the file, the file over the default; what the database says comes later
+(`proxy.settings.database`). Every fault is found before anything is reported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from proxy.settings.checks import find_faults, find_oddities
+from proxy.settings.errors import SettingsError
+from proxy.settings.file import parse_file
+from proxy.settings.kinds import Raw
+from proxy.settings.model import TABLE, Setting, Settings, variable_of
+
+_APP_SETTINGS: Final = "app.settings."
+_APP_VARIABLES: Final = "PGRST_APP_SETTINGS_"
+_KEYS: Final = {key: setting for setting in TABLE for key in setting.keys}
+_VARIABLES: Final = {variable_of(key): setting for key, setting in _KEYS.items()}
+# Of PostgREST's own tests; a file may carry them, they mean nothing here.
+_IGNORED_PREFIX: Final = "internal-schema-cache-"
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Valid settings, and sentences about what is probably not as meant."""
+
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """The settings in the file at `path`, if any, under those in `environ`.
+
+    Reads the file, and the files that `db-uri` and `jwt-secret` name with `@`. Raises
+    SettingsError, which tells all that is wrong.
+    """
+    written = {} if path is None else parse_file(_read_config(path), environ)
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in TABLE:
+        source = _find(setting, written, environ)
+        if source is None:
+            continue
+        try:
+            values[setting.attribute] = read_value(setting, *source)
+        except SettingsError as error:
+            problems += error.problems
+    for attribute, strip in (("db_uri", str.strip), ("jwt_secret", _without_newline)):
+        try:
+            if (text := values.get(attribute, "")).startswith("@"):
+                values[attribute] = strip(_read_named(attribute, text[1:]))
+        except SettingsError as error:
+            problems += error.problems
+            del values[attribute]
+    settings = Settings(app_settings=_app_settings(written, environ), **values)
+    problems += [fault for _, fault in find_faults(settings)]
+    if problems:
+        raise SettingsError(problems)
+    unknown = _unknown(written, environ)
+    return Loaded(settings, (*unknown, *find_oddities(settings)))
+
+
+def with_database_settings(settings: Settings, rows: Mapping[str, str]) -> Settings:
+    """`settings` under what the database says; pure.
+
+    `rows` maps names (`pgrst.db_schemas`, or without the prefix) to values; names that
+    can't be set in the database are ignored. An empty value means the default. Raises
+    SettingsError; the caller then keeps what it has.
+    """
+    named = {name.removeprefix("pgrst."): value for name, value in rows.items()}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in TABLE:
+        text = named.get(setting.attribute)
+        if text is None or not setting.facts.in_database:
+            continue
+        if text == "" and not setting.facts.kind.blank_is_value:
+            values[setting.attribute] = setting.default
+            continue
+        name = f"pgrst.{setting.attribute}"
+        try:
+            values[setting.attribute] = read_value(setting, name, text)
+        except SettingsError as error:
+            problems += error.problems
+    if (values.get("jwt_secret") or "").startswith("@"):
+        problems.append(
+            "pgrst.jwt_secret: the database can't name a file of the server; set jwt-secret"
+            " in the configuration file, or the secret itself in the database"
+        )
+    changed: Settings = replace(settings, **values)
+    # A fault in a setting that the database has no part in was there before.
+    before = {fault for _, fault in find_faults(settings)}
+    problems += [fault for _, fault in find_faults(changed) if fault not in before]
+    if problems:
+        raise SettingsError(problems)
+    return changed
+
+
+def read_value(setting: Setting, name: str, raw: Raw) -> Any:
+    """The value that `raw`, found under `name`, has for `setting`. Raises SettingsError."""
+    try:
+        return setting.facts.kind.read(raw)
+    except ValueError as error:
+        shown = str(raw)
+        shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+        raise SettingsError(
+            [f"{name}: '{shown}' {error}; write e.g. {_example(setting, name)}"]
+        ) from None
+
+
+def _example(setting: Setting, name: str) -> str:
+    example = setting.facts.kind.example
+    if name.startswith("PGRST_"):
+        return f"{name}={example}"
+    return f'{name} = "{example}"' if setting.facts.kind.quoted else f"{name} = {example}"
+
+
+def _find(
+    setting: Setting, written: Mapping[str, Raw], environ: Mapping[str, str]
+) -> tuple[str, Raw] | None:
+    """Where `setting` is set and to what; None when it has its default."""
+    name: str
+    raw: Raw
+    for key in setting.keys:
+        variable = variable_of(key)
+        if variable in environ:
+            name, raw = variable, environ[variable]
+        elif key in written:
+            name, raw = key, written[key]
+        else:
+            continue
+        if raw != "" or setting.facts.kind.blank_is_value:
+            return name, raw
+    return None
+
+
+def _app_settings(
+    written: Mapping[str, Raw], environ: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    found: dict[str, tuple[str, str]] = {}
+    sources: list[tuple[str, Raw]] = [
+        (key, value) for key, value in written.items() if key.startswith(_APP_SETTINGS)
+    ]
+    sources += [
+        (_APP_SETTINGS + name.removeprefix(_APP_VARIABLES), value)
+        for name, value in environ.items()
+        if name.startswith(_APP_VARIABLES) and name != _APP_VARIABLES
+    ]
+    for name, value in sources:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        # PostgreSQL's names have no case, so a variable overrides a key in any spelling.
+        found[name.lower()] = (name, text)
+    return tuple(sorted(found.values()))
+
+
+def _unknown(written: Mapping[str, Raw], environ: Mapping[str, str]) -> Iterator[str]:
+    for key in written:
+        if key not in _KEYS and not key.startswith((_APP_SETTINGS, _IGNORED_PREFIX)):
+            yield _not_a_setting(key, _KEYS)
+    for name in environ:
+        ours = name.startswith("PGRST_") and not name.startswith(_APP_VARIABLES)
+        if ours and name not in _VARIABLES:
+            yield _not_a_setting(name, _VARIABLES)
+
+
+def _not_a_setting(name: str, known: Mapping[str, Setting]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]}?" if near else "remove it"
+    return f"{name} is not a setting; {remedy}"
+
+
+def _read_config(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            [f"{path}: the configuration can't be read: {error.strerror}"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: the configuration is not UTF-8 text"]) from error
+
+
+def _read_named(attribute: str, name: str) -> str:
+    key = attribute.replace("_", "-")
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            [f"{key}: the file '{name}' can't be read: {reason}; name a file that can"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            [f"{key}: the file '{name}' is not UTF-8 text; put base64 of binary data there"]
+        ) from error
+
+
+def _without_newline(text: str) -> str:
+    return text.removesuffix("\n")

@@ -1,0 +1,524 @@
+"""Every setting, once: `Settings` is the table and the value the server works with.
+
+A field's name is the setting's key with underscores for dashes; from the key follow the
+environment variable (`db-pool`: PGRST_DB_POOL) and the in-database name (pgrst.db_pool, for
+those that may be set there). Loading, the checks, `--dump-config`, `--example` and
+docs/configuration.md are all made from this table. Keys, defaults and aliases are
+PostgREST's (docs, "Configuration"), except for the few it lacks, marked `own`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
+from proxy.errors import Verbosity
+from proxy.settings.kinds import (
+    BOOLEAN,
+    PORT,
+    SOCKET_MODE,
+    Kind,
+    names,
+    one_of,
+    path,
+    seconds,
+    text,
+    whole_number,
+)
+
+TransactionEnd = Literal[
+    "commit", "commit-allow-override", "rollback", "rollback-allow-override"
+]
+OpenApiMode = Literal["follow-privileges", "ignore-privileges", "disabled"]
+LogLevel = Literal["crit", "error", "warn", "info", "debug"]
+EngineName = Literal["hypercorn", "granian"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the table says about a setting besides its name, type and default.
+
+    `aliases` are other keys for the same setting; `alias_first` says that they win over
+    the key itself, as one does in PostgREST. `own` tells that PostgREST has no such setting.
+    `default_text` replaces the default where the documentation shows it.
+    """
+
+    kind: Kind
+    doc: str
+    aliases: tuple[str, ...] = ()
+    alias_first: bool = False
+    reloadable: bool = True
+    in_database: bool = False
+    own: bool = False
+    default_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    attribute: str
+    default: Any
+    facts: Facts
+
+    @property
+    def key(self) -> str:
+        """The name in a configuration file: `db-anon-role`."""
+        return self.attribute.replace("_", "-")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key and its aliases, the one that wins first."""
+        if self.facts.alias_first:
+            return (*self.facts.aliases, self.key)
+        return (self.key, *self.facts.aliases)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return variable_of(self.key)
+
+    @property
+    def database_name(self) -> str | None:
+        """The name of the in-database setting, None when it can't be set there."""
+        return f"pgrst.{self.attribute}" if self.facts.in_database else None
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a key or of an alias."""
+    return "PGRST_" + key.upper().replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A whole, valid configuration. Made by `load_settings`; times in seconds, sizes in
+    bytes. Without arguments: the defaults."""
+
+    app_settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """`app.settings.*` under their full names, for `current_setting`."""
+
+    db_uri: Annotated[
+        str,
+        Facts(
+            text("postgresql://user:password@localhost:5432/app"),
+            "Where the database is: a URI or keywords and values, as libpq reads them; what is"
+            " left out comes from PGHOST and its like. `@file` reads it from a file.",
+            reloadable=False,
+        ),
+    ] = field(default="postgresql://", repr=False)
+    db_schemas: Annotated[
+        tuple[str, ...],
+        Facts(
+            names("public"),
+            "The schemas that are exposed. The first is the default, others are chosen with"
+            " `Accept-Profile` and `Content-Profile`.",
+            aliases=("db-schema",),
+            in_database=True,
+        ),
+    ] = ("public",)
+    db_extra_search_path: Annotated[
+        tuple[str, ...],
+        Facts(
+            names("public", blank_is_value=True),
+            'Schemas added to the search path of every request, not exposed. `""` for none.',
+            in_database=True,
+        ),
+    ] = ("public",)
+    db_anon_role: Annotated[
+        str | None,
+        Facts(
+            text("web_anon"),
+            "The role of requests without a token. Not set, they are refused.",
+            in_database=True,
+        ),
+    ] = None
+    db_max_rows: Annotated[
+        int | None,
+        Facts(
+            whole_number(1000),
+            "The most rows a response may hold.",
+            aliases=("max-rows",),
+            in_database=True,
+            default_text="no limit",
+        ),
+    ] = None
+    db_aggregates_enabled: Annotated[
+        bool, Facts(BOOLEAN, "Allow aggregate functions in `select`.", in_database=True)
+    ] = False
+    db_plan_enabled: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Answer `Accept: application/vnd.pgrst.plan` with the execution plan.",
+            in_database=True,
+        ),
+    ] = False
+    db_pre_request: Annotated[
+        str | None,
+        Facts(
+            text("auth.check_request"),
+            "A function called in every transaction, after the role is set.",
+            aliases=("pre-request",),
+            in_database=True,
+        ),
+    ] = None
+    db_root_spec: Annotated[
+        str | None,
+        Facts(
+            text("api.root"),
+            "A function that answers `/` instead of the OpenAPI description.",
+            aliases=("root-spec",),
+            in_database=True,
+        ),
+    ] = None
+    db_tx_end: Annotated[
+        TransactionEnd,
+        Facts(
+            one_of("commit", "commit-allow-override", "rollback", "rollback-allow-override"),
+            "How transactions end, and whether `Prefer: tx=…` may say otherwise.",
+            reloadable=False,
+            in_database=True,
+        ),
+    ] = "commit"
+    db_hoisted_tx_settings: Annotated[
+        tuple[str, ...],
+        Facts(
+            names("statement_timeout"),
+            "Settings of a function (its `SET` clauses) that hold for the whole transaction.",
+            in_database=True,
+        ),
+    ] = (
+        "statement_timeout",
+        "plan_filter.statement_cost_limit",
+        "default_transaction_isolation",
+    )
+    db_prepared_statements: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Use prepared statements. Turn it off behind a pooler in transaction mode.",
+            in_database=True,
+        ),
+    ] = True
+    db_config: Annotated[bool, Facts(BOOLEAN, "Read settings from the database.")] = True
+    db_pre_config: Annotated[
+        str | None,
+        Facts(
+            text("api.pre_config"),
+            "A function that sets in-database settings.",
+            in_database=True,
+        ),
+    ] = None
+    db_channel: Annotated[
+        str, Facts(text("pgrst"), "The channel of `NOTIFY` on which reloads are asked for.")
+    ] = "pgrst"
+    db_channel_enabled: Annotated[bool, Facts(BOOLEAN, "Listen on `db-channel`.")] = True
+
+    db_pool: Annotated[
+        int,
+        Facts(whole_number(10, at_least=1), "The most database connections.", reloadable=False),
+    ] = 10
+    db_pool_acquisition_timeout: Annotated[
+        int,
+        Facts(
+            whole_number(10, label="seconds"),
+            "How long a request waits for a connection before it is answered 504.",
+            reloadable=False,
+        ),
+    ] = 10
+    db_pool_max_idletime: Annotated[
+        int,
+        Facts(
+            whole_number(30, label="seconds"),
+            "A connection not used for so long is closed.",
+            aliases=("db-pool-timeout",),
+            alias_first=True,
+            reloadable=False,
+        ),
+    ] = 30
+    db_pool_max_lifetime: Annotated[
+        int,
+        Facts(
+            whole_number(1800, label="seconds"),
+            "A connection older than this is replaced.",
+            reloadable=False,
+        ),
+    ] = 1800
+    db_pool_automatic_recovery: Annotated[
+        bool,
+        Facts(BOOLEAN, "Connect again when the database went away; off, the server exits."),
+    ] = True
+
+    jwt_secret: Annotated[
+        str | None,
+        Facts(
+            text("@/run/secrets/jwt"),
+            "What tokens are verified with: a secret of 32 characters or more, a JWK or a JWKS."
+            " `@file` reads it from a file. Not set, tokens are refused.",
+            in_database=True,
+        ),
+    ] = field(default=None, repr=False)
+    jwt_secret_is_base64: Annotated[
+        bool,
+        Facts(
+            BOOLEAN, "`jwt-secret` is base64.", aliases=("secret-is-base64",), in_database=True
+        ),
+    ] = False
+    jwt_aud: Annotated[
+        str | None, Facts(text("my-api"), "What the `aud` claim must name.", in_database=True)
+    ] = None
+    jwt_role_claim_key: Annotated[
+        str,
+        Facts(
+            text("$.role"),
+            "Where the role is in the claims, as JSONPath (RFC 9535).",
+            aliases=("role-claim-key",),
+            in_database=True,
+        ),
+    ] = "$.role"
+    jwt_cache_max_entries: Annotated[
+        int,
+        Facts(
+            whole_number(1000),
+            "How many verified tokens are remembered; 0 for none.",
+            in_database=True,
+        ),
+    ] = 1000
+
+    openapi_mode: Annotated[
+        OpenApiMode,
+        Facts(
+            one_of("follow-privileges", "ignore-privileges", "disabled"),
+            "What the OpenAPI description at `/` shows.",
+            in_database=True,
+        ),
+    ] = "follow-privileges"
+    openapi_security_active: Annotated[
+        bool,
+        Facts(
+            BOOLEAN, "Put security definitions into the OpenAPI description.", in_database=True
+        ),
+    ] = False
+    openapi_server_proxy_uri: Annotated[
+        str | None,
+        Facts(
+            text("https://example.com:8443/basePath"),
+            "The URL under which clients reach the API, for the OpenAPI description.",
+            reloadable=False,
+            in_database=True,
+        ),
+    ] = None
+
+    server_host: Annotated[
+        str,
+        Facts(
+            text("127.0.0.1"),
+            "The address to listen on. `!4`: any IPv4, `!6`: any IPv6, `*`, `*4`, `*6`: any.",
+            reloadable=False,
+        ),
+    ] = "!4"
+    server_port: Annotated[
+        int, Facts(PORT, "The TCP port; 0 takes a free one.", reloadable=False)
+    ] = 3000
+    server_reuseport: Annotated[
+        bool,
+        Facts(BOOLEAN, "Let several servers share the port (SO_REUSEPORT).", reloadable=False),
+    ] = False
+    server_unix_socket: Annotated[
+        Path | None,
+        Facts(
+            path("/run/edgerest.sock"),
+            "Listen on this Unix socket instead of a port.",
+            reloadable=False,
+        ),
+    ] = None
+    server_unix_socket_mode: Annotated[
+        int, Facts(SOCKET_MODE, "The file mode of the Unix socket.", reloadable=False)
+    ] = 0o660
+    server_cors_allowed_origins: Annotated[
+        tuple[str, ...],
+        Facts(
+            names("https://example.com"),
+            "The origins whose scripts may read responses.",
+            reloadable=False,
+            in_database=True,
+            default_text="all",
+        ),
+    ] = ()
+    server_trace_header: Annotated[
+        str | None,
+        Facts(
+            text("X-Request-Id"),
+            "A request header that is echoed in the response.",
+            in_database=True,
+        ),
+    ] = None
+    server_timing_enabled: Annotated[
+        bool, Facts(BOOLEAN, "Send `Server-Timing`.", in_database=True)
+    ] = False
+    server_engine: Annotated[
+        EngineName,
+        Facts(
+            one_of("hypercorn", "granian"),
+            "The HTTP server; `granian` needs the extra of that name.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = "hypercorn"
+    server_workers: Annotated[
+        int,
+        Facts(
+            whole_number(1, at_least=1),
+            "How many processes serve, each with a pool of its own.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 1
+    server_tls_cert: Annotated[
+        Path | None,
+        Facts(
+            path("/etc/edgerest/cert.pem"),
+            "The certificate chain (PEM); with `server-tls-key` it turns TLS on.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = None
+    server_tls_key: Annotated[
+        Path | None,
+        Facts(
+            path("/etc/edgerest/key.pem"),
+            "The certificate's private key (PEM).",
+            reloadable=False,
+            own=True,
+        ),
+    ] = None
+    server_max_url: Annotated[
+        int,
+        Facts(
+            whole_number(65536, at_least=1, label="bytes"),
+            "The longest path and query; longer ones are answered 414.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 65536
+    server_max_header: Annotated[
+        int,
+        Facts(
+            whole_number(65536, at_least=1, label="bytes"),
+            "The most bytes of headers; more is answered 431.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 65536
+    server_max_body: Annotated[
+        int,
+        Facts(
+            whole_number(1_048_576, label="bytes"),
+            "The largest request body; larger ones are answered 413.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 104_857_600
+    server_body_timeout: Annotated[
+        float,
+        Facts(
+            seconds(30),
+            "How long a request body may take to arrive.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 30.0
+    server_drain_timeout: Annotated[
+        float,
+        Facts(
+            seconds(30),
+            "How long requests in flight may take once the server was told to stop.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 30.0
+    server_idle_timeout: Annotated[
+        float,
+        Facts(
+            seconds(75),
+            "A connection without a request for so long is closed. Longer than the 60 that load"
+            " balancers commonly wait, so that it is they who close.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 75.0
+
+    admin_server_host: Annotated[
+        str,
+        Facts(
+            text("127.0.0.1"),
+            "The address of the admin server.",
+            reloadable=False,
+            default_text="`server-host`",
+        ),
+    ] = ""
+    admin_server_port: Annotated[
+        int | None,
+        Facts(
+            whole_number(3001, at_most=65535, label="port"),
+            "The port of the admin server, which is off without it.",
+            reloadable=False,
+        ),
+    ] = None
+    admin_server_unix_socket: Annotated[
+        Path | None,
+        Facts(
+            path("/run/edgerest-admin.sock"),
+            "The admin server's Unix socket; wins over its port.",
+            reloadable=False,
+        ),
+    ] = None
+    admin_server_unix_socket_mode: Annotated[
+        int, Facts(SOCKET_MODE, "The file mode of that socket.", reloadable=False)
+    ] = 0o660
+
+    client_error_verbosity: Annotated[
+        Verbosity,
+        Facts(
+            one_of("verbose", "minimal"),
+            "`minimal` keeps `details` and `hint` out of error responses.",
+            in_database=True,
+        ),
+    ] = "verbose"
+    log_level: Annotated[
+        LogLevel,
+        Facts(
+            one_of("crit", "error", "warn", "info", "debug"),
+            "Which requests are logged: `error` those answered 5xx, `warn` 4xx as well, `info`"
+            " all. `debug` adds what the pool does.",
+        ),
+    ] = "error"
+    log_query: Annotated[
+        bool, Facts(BOOLEAN, "Log the SQL of the requests that `log-level` lets through.")
+    ] = False
+    url_use_legacy_target_names: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Let filters on an embedded resource name the relation although it has an alias.",
+            in_database=True,
+        ),
+    ] = True
+
+    def __post_init__(self) -> None:
+        if not self.admin_server_host:
+            object.__setattr__(self, "admin_server_host", self.server_host)
+
+
+def _rows() -> tuple[Setting, ...]:
+    hints = get_type_hints(Settings, include_extras=True)
+    return tuple(
+        Setting(column.name, column.default, facts)
+        for column in fields(Settings)
+        for facts in getattr(hints[column.name], "__metadata__", ())
+    )
+
+
+TABLE: Final = _rows()
+"""The rows of the table, all settings but `app.settings.*`, whose names are the user's."""
