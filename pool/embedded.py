@@ -101,6 +101,11 @@ class EmbeddedPostgres:
         return self._port
 
     @property
+    def socket_directory(self) -> Path | None:
+        """Where the unix socket is; None before the first start."""
+        return self._sockets
+
+    @property
     def dsn(self) -> str:
         """The URI of database `postgres` as superuser, through the unix socket."""
         return self.dsn_for()

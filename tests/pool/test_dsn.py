@@ -1,0 +1,158 @@
+"""Every form of db-uri."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool.connection import connect
+from pool.dsn import Keepalive, Target, parse_dsn
+from pool.embedded import EmbeddedPostgres
+from pool.errors import ConnectionFailed
+from pool.model import Statement
+
+
+def parsed(dsn: str, env: Mapping[str, str] | None = None) -> Target:
+    return parse_dsn(dsn, application_name="edgerest 1", env=env or {})
+
+
+def parameters(target: Target) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(target.uri).query, keep_blank_values=True))
+
+
+@pytest.mark.parametrize(
+    "dsn, expected",
+    [
+        ("", {}),
+        ("host=h dbname=d", {"host": "h", "dbname": "d"}),
+        ("  host = h  user= 'a b' ", {"host": "h", "user": "a b"}),
+        (r"password='it\'s \\ here'", {"password": r"it's \ here"}),
+        (r"password=a\ b\'c", {"password": "a b'c"}),
+        ("password='' host=h", {"host": "h"}),
+        ("password= host=h", {"password": "host=h"}),
+        ("password=ü+&=?#", {"password": "ü+&=?#"}),
+        ("host=a,b port=1,2 target_session_attrs=read-write",
+         {"host": "a,b", "port": "1,2", "target_session_attrs": "read-write"}),
+        ("host=/tmp/x sslmode=verify-full", {"host": "/tmp/x", "sslmode": "verify-full"}),
+        ("options='-c a=b -c c=d'", {"options": "-c a=b -c c=d"}),
+        ("hostaddr=10.0.0.1", {"host": "10.0.0.1"}),
+        ("hostaddr=10.0.0.1 host=h", {"host": "h"}),
+        ("host=h keepalives=1 channel_binding=require connect_timeout=3", {"host": "h"}),
+        ("postgresql://u:p@h:1/d", {}),
+        ("postgres:///d?host=/tmp/x&sslmode=require",
+         {"host": "/tmp/x", "sslmode": "require"}),
+        ("postgresql://h/d?channel_binding=require&gssencmode=disable&x=a+b", {"x": "a+b"}),
+        ("postgresql://h/d?ssl=true", {"sslmode": "require"}),
+        ("postgresql://h/d?hostaddr=10.0.0.1", {}),
+        ("postgresql://u@/d?hostaddr=10.0.0.1", {"host": "10.0.0.1"}),
+    ],
+)  # fmt: skip
+def test_every_form_becomes_a_uri(dsn: str, expected: dict[str, str]) -> None:
+    target = parsed(dsn)
+    assert parameters(target) == {**expected, "application_name": "edgerest 1"}
+    base = dsn.partition("?")[0] if "://" in dsn else "postgresql://"
+    assert target.uri.partition("?")[0] == base
+
+
+@pytest.mark.parametrize(
+    "dsn, env, name",
+    [
+        ("host=h", {}, "edgerest 1"),
+        ("host=h fallback_application_name=f", {}, "f"),
+        ("host=h fallback_application_name=f", {"PGAPPNAME": "e"}, "e"),
+        ("host=h application_name=a", {"PGAPPNAME": "e"}, "a"),
+        ("postgresql://h?application_name=a%20b", {}, "a b"),
+    ],
+)
+def test_the_application_name(dsn: str, env: dict[str, str], name: str) -> None:
+    assert parameters(parsed(dsn, env))["application_name"] == name
+
+
+def test_what_asyncpg_does_not_know() -> None:
+    assert parsed("host=h") == Target(parsed("host=h").uri, 10.0, Keepalive(60, 10, 3))
+    assert parsed("connect_timeout=3").connect_timeout == 3.0
+    assert parsed("", {"PGCONNECT_TIMEOUT": "4"}).connect_timeout == 4.0
+    assert parsed("keepalives=0").keepalive is None
+    assert parsed("keepalives_idle=1 keepalives_interval=2 keepalives_count=5").keepalive == (
+        Keepalive(1, 2, 5)
+    )
+    assert parameters(parsed("", {"PGOPTIONS": "-c a=b"}))["options"] == "-c a=b"
+    assert parameters(parsed("", {"PGHOSTADDR": "10.0.0.1"}))["host"] == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "dsn, said",
+    [
+        ("host", 'missing "=" after "host"'),
+        ("host h=1", 'missing "=" after "host"'),
+        ("=h", 'missing "="'),
+        ("password='open", "unterminated quoted string"),
+        ("connect_timeout=soon", "invalid integer value"),
+        ("postgresql://[::1/d", "can't be read"),
+        ("postgresql://h/d?nonsense", "can't be read"),
+        ("mysql://h/d", 'missing "="'),
+    ],
+)
+def test_what_cannot_be_read_is_said(dsn: str, said: str) -> None:
+    with pytest.raises(ConnectionFailed, match=said):
+        parsed(dsn)
+
+
+_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+@given(st.dictionaries(st.sampled_from(["host", "user", "password", "dbname"]), _VALUES))
+def test_quoted_values_survive(pairs: dict[str, str]) -> None:
+    def quoted(value: str) -> str:
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+    dsn = "  ".join(f"{name} = {quoted(value)}" for name, value in pairs.items())
+    assert parameters(parsed(dsn)) == {**pairs, "application_name": "edgerest 1"}
+
+
+async def test_both_forms_reach_the_server(server: EmbeddedPostgres) -> None:
+    password = server.dsn_for(tcp=True).partition("postgres:")[2].partition("@")[0]
+    shown = Statement("select current_setting('application_name'), current_setting('edge.o')")
+    options = "options='-c edge.o=1'"
+    for dsn in (
+        f"host={server.socket_directory} port={server.port} user=postgres {options}",
+        f"host=127.0.0.1 port={server.port} user=postgres password='{password}' {options}",
+        f"host=127.0.0.1,{server.socket_directory} port=1,{server.port} user=postgres"
+        f" target_session_attrs=read-write {options}",
+        server.dsn + "&options=-c%20edge.o%3D1",
+        server.dsn_for(tcp=True) + "?options=-c%20edge.o%3D1&sslmode=prefer",
+    ):
+        session = await connect(parsed(dsn))
+        assert tuple((await session.fetch(shown))[0]) == (b"edgerest 1", b"1")
+        await session.close(5)
+
+
+@pytest.mark.parametrize(
+    "change, sqlstate, said",
+    [
+        ({"user": "stranger"}, "28000", 'role "stranger" does not exist'),
+        ({"database": "nowhere"}, "3D000", 'database "nowhere" does not exist'),
+        ({"tcp": True, "password": "wrong"}, "28P01", "password authentication failed"),
+    ],
+)
+async def test_a_refusal_says_why(
+    server: EmbeddedPostgres, change: dict[str, str], sqlstate: str, said: str
+) -> None:
+    with pytest.raises(ConnectionFailed, match=said) as caught:
+        await connect(parsed(server.dsn_for(**change)))  # type: ignore[arg-type]
+    assert caught.value.sqlstate == sqlstate
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    ["host=127.0.0.1 port=1", "host=/nonexistent", "host=h.invalid", "host=h sslmode=maybe",
+     "host=h port=x", "postgresql://h:x/d"],
+)  # fmt: skip
+async def test_nobody_there_is_a_failed_connection(dsn: str) -> None:
+    with pytest.raises(ConnectionFailed) as caught:
+        await connect(parsed(f"{dsn} user=u" if "://" not in dsn else dsn))
+    assert caught.value.sqlstate is None
