@@ -24,25 +24,28 @@ class ServerError(Exception):
     """The server did not come up, or did not do what the scenarios ask."""
 
 
-@contextmanager
-def running_server(dsn: str, engine: str, *, pool: int, scratch: Path) -> Iterator[int]:
-    """Serve the database `dsn` by `engine` (hypercorn or granian); the port it listens on."""
-    port = _free_port()
-    config, log = scratch / f"{engine}.toml", scratch / f"{engine}.log"
+def write_config(dsn: str, engine: str, *, pool: int, scratch: Path) -> Path:
+    """A configuration file that serves the database `dsn` on a free port of 127.0.0.1."""
+    path = scratch / f"{engine}.toml"
     values: dict[str, str | int] = {
         "db-uri": dsn,
         "db-schemas": SCHEMA,
         "db-anon-role": ANON_ROLE,
         "db-pool": pool,
         "server-host": "127.0.0.1",
-        "server-port": port,
+        "server-port": _free_port(),
         "server-engine": engine,
         "log-level": "error",
     }
     # A JSON string or number is a TOML one.
-    config.write_text(
-        "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-    )
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    return path
+
+
+@contextmanager
+def running_server(config: Path, port: int) -> Iterator[None]:
+    """`edgerest serve` with this configuration, which listens on `port`, until left."""
+    log = config.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("edgerest"), "serve", config],
@@ -52,7 +55,7 @@ def running_server(dsn: str, engine: str, *, pool: int, scratch: Path) -> Iterat
         )
     try:
         _wait_until_it_answers(process, port, log)
-        yield port
+        yield
     finally:
         process.terminate()
         try:

@@ -1,0 +1,59 @@
+"""The very SQL of a request, asked of the server's own code.
+
+In: settings and scenarios. Out: per scenario the `Transaction` that answering it gives to
+the pool: the request is answered here, by the same pipeline, with the pool watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pool.model import Outcome, Transaction
+from proxy.apps import App
+from proxy.pipeline import answer
+from proxy.request.model import HttpRequest
+from proxy.settings import Settings
+from tests.bench.scenarios import Scenario
+from tests.bench.server import ServerError
+
+
+async def transactions_of(
+    settings: Settings, scenarios: Sequence[Scenario]
+) -> dict[str, Transaction]:
+    """The transaction of each scenario's first target, by the scenario's name."""
+    app = App(settings)
+    await app.start()
+    try:
+        return {scenario.name: await _transaction_of(app, scenario) for scenario in scenarios}
+    finally:
+        await app.close()
+
+
+async def _transaction_of(app: App, scenario: Scenario) -> Transaction:
+    given: list[Transaction] = []
+
+    async def run(transaction: Transaction) -> Outcome:
+        given.append(transaction)
+        return await app.pool.run(transaction)
+
+    response = await answer(app.state, run, _request_of(scenario))
+    if not 200 <= response.status < 300 or len(given) != 1:
+        raise ServerError(
+            f"{scenario.name} was answered {response.status} with {len(given)} transactions:"
+            f" {response.body.decode()}"
+        )
+    return given[0]
+
+
+def _request_of(scenario: Scenario) -> HttpRequest:
+    path, _, query = scenario.targets[0].partition("?")
+    headers = [("host", "127.0.0.1:3000"), ("user-agent", "bench"), *scenario.headers]
+    if scenario.body is not None:
+        headers.append(("content-length", str(len(scenario.body))))
+    return HttpRequest(
+        method=scenario.method,
+        path=path.encode(),
+        query=query.encode(),
+        headers=tuple((name.encode(), value.encode()) for name, value in headers),
+        body=scenario.body or b"",
+    )
