@@ -123,3 +123,13 @@ async def relay(server: EmbeddedPostgres) -> AsyncIterator[Relay]:
     """A relay in front of the server, through which round trips can be counted."""
     async with Relay(f"{server.socket_directory}/.s.PGSQL.{server.port}") as relay:
         yield relay
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own, to stop and start."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edgerest-test-") as directory,
+        EmbeddedPostgres(Path(directory), durable=False) as server,
+    ):
+        yield server
