@@ -12,7 +12,9 @@ here, and why (Hypercorn 0.18):
   CONNECT without a path) end as exceptions that take the whole connection, with every
   stream on it, down;
 * a stream given up half-way is never reset, so the client waits for ever;
-* each request starts and cancels a task to watch for idleness; a timer does.
+* each request starts and cancels a task to watch for idleness; a timer does;
+* every response waits for a sending task and a priority tree, and takes three writes. What
+  fits into a frame and the windows goes out at once; the rest takes turns.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ import asyncio
 import logging
 import ssl
 import sys
+from collections import OrderedDict
 from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
 from socket import socket
+from time import time
 from typing import Any, Final, cast
 
 import h2.events
@@ -34,12 +40,13 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.events import Body, EndBody, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr, wrap_app
+from priority.priority import DeadlockError
 
 from proxy.data_plane import AsgiApp
 from proxy.engines.model import EngineOptions
@@ -62,13 +69,18 @@ async def serve(
     await server.run(sock, stop)
 
 
+@lru_cache(maxsize=2)
+def _http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
 class _Settings(Config):
     """Hypercorn's settings; `draining` makes HTTP/1.1 responses say that they are the last."""
 
     draining = False
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
-        headers = super().response_headers(protocol)
+        headers = [(b"date", _http_date(int(time())))]
         if self.draining and protocol == "h11":
             headers.append((b"connection", b"close"))
         return headers
@@ -280,6 +292,33 @@ class _Protocol(ProtocolWrapper):
                 await self.protocol.handle(RawData(data=switch.data))
 
 
+class _Turns:
+    """Streams with something to send, taking turns; stands in for Hypercorn's priority tree
+    (RFC 9113 deprecates the priorities that it keeps)."""
+
+    def __init__(self) -> None:
+        self._ready: OrderedDict[int, None] = OrderedDict()
+
+    def __next__(self) -> int:
+        """The stream whose turn it is. Raises `DeadlockError` when none is ready."""
+        if not self._ready:
+            raise DeadlockError
+        stream_id = next(iter(self._ready))
+        self._ready.move_to_end(stream_id)
+        return stream_id
+
+    def insert_stream(self, stream_id: int) -> None:
+        """A new stream has nothing to send yet."""
+
+    def unblock(self, stream_id: int) -> None:
+        self._ready[stream_id] = None
+
+    def block(self, stream_id: int) -> None:
+        self._ready.pop(stream_id, None)
+
+    remove_stream = block
+
+
 class _Http2(H2Protocol):
     """HTTP/2 that survives what peers do, and tells them when a stream is over."""
 
@@ -287,10 +326,12 @@ class _Http2(H2Protocol):
         super().__init__(*args)
         # Set in the settings only, the limit would be announced but not in force.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
+        self.priority: Any = _Turns()
         self._receiving: set[int] = set()
         """Streams whose request has not ended."""
         self._ending: dict[int, asyncio.Future[None]] = {}
         """Applications that wait for the end of their stream to be on its way."""
+        self._flush_handle: asyncio.Handle | None = None
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)
@@ -353,10 +394,30 @@ class _Http2(H2Protocol):
             await self.send(Updated(idle=False))
 
     async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, StreamClosed):
-            buffer = self.stream_buffers.get(event.stream_id)
-            if buffer is not None and not buffer.complete:
-                await self._give_up(event.stream_id)
+        buffer = self.stream_buffers.get(event.stream_id)
+        try:
+            match event:
+                case Response():
+                    # Goes out with the first piece of the body or the end.
+                    headers = event.headers + self.config.response_headers("h2")
+                    status = (b":status", b"%d" % event.status_code)
+                    self.connection.send_headers(event.stream_id, [status, *headers])
+                    self._flush_soon()
+                    return
+                case Body() if buffer is not None and self._fits(buffer, event):
+                    self.connection.send_data(event.stream_id, event.data)
+                    self._flush_soon()
+                    return
+                case EndBody() if buffer is not None and not buffer.buffer:
+                    self.connection.end_stream(event.stream_id)
+                    del self.stream_buffers[event.stream_id]
+                    self.priority.remove_stream(event.stream_id)
+                    await self._ended(event.stream_id)
+                    return
+                case StreamClosed() if buffer is not None and not buffer.complete:
+                    await self._give_up(event.stream_id)
+        except ProtocolError:
+            return  # The stream or the connection is closed already.
         await super().stream_send(event)
         if not isinstance(event, EndBody) or self.closed:
             return
@@ -369,6 +430,39 @@ class _Http2(H2Protocol):
                 await waiter
             finally:
                 del self._ending[event.stream_id]
+
+    def _fits(self, buffer: StreamBuffer, piece: Body) -> bool:
+        """Whether `piece` can be sent at once: nothing waits before it, windows are open."""
+        size = len(piece.data)
+        return (
+            not buffer.buffer
+            and size <= self.connection.max_outbound_frame_size
+            and size <= self.connection.local_flow_control_window(piece.stream_id)
+        )
+
+    def _flush_soon(self) -> None:
+        """Send what is there before the event loop turns to the network again."""
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_soon(self._spawn_flush)
+
+    def _spawn_flush(self) -> None:
+        self._flush_handle = None
+        if not self.closed:
+            self.task_group.spawn(self._flush)
+
+    async def _flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        await super()._flush()
+
+    async def _ended(self, stream_id: int) -> None:
+        """The response is out; what is left of the request is of no use."""
+        if stream_id in self._receiving:
+            self._receiving.discard(stream_id)
+            with suppress(ProtocolError):
+                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+        await self._flush()
 
     async def _give_up(self, stream_id: int) -> None:
         """Reset a stream whose response ends before it is complete."""
@@ -386,12 +480,7 @@ class _Http2(H2Protocol):
         if stream_id in self.stream_buffers:
             return
         self._end(stream_id)
-        if stream_id in self._receiving:
-            # The answer is out and the rest of the request is of no use.
-            self._receiving.discard(stream_id)
-            with suppress(ProtocolError):
-                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
-                await self._flush()
+        await self._ended(stream_id)
 
 
 def is_handshake_failure(context: dict[str, Any]) -> bool:
