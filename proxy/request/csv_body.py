@@ -31,10 +31,10 @@ def csv_to_json(text: str) -> tuple[bytes, frozenset[str]]:
     rows = _rows(text, at)
     if not rows:
         return b"[]", frozenset()
-    keys_of = {size: frozenset(header[:size]) for size in range(len(header) + 1)}
-    widest = len(header)
-    keys = keys_of[min(len(rows[0]), widest)]
-    if any(keys_of[min(len(row), widest)] != keys for row in rows):
+    # Names may repeat, so lines of different lengths can still have the same keys.
+    sizes = dict.fromkeys(min(len(row), len(header)) for row in rows)
+    keys, *others = (frozenset(header[:size]) for size in sizes)
+    if any(other != keys for other in others):
         raise api_error("PGRST102", message="All lines must have same number of fields")
     objects = [
         {

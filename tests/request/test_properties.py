@@ -110,6 +110,7 @@ def test_a_shortcut_reads_the_trees_the_grammar_reads(text: str) -> None:
         (shortcuts.tree_path, "r.s.a->b->>0"),
         (shortcuts.operation, "not.in.(1,2)"),
         (shortcuts.operation, "like(any).{a*}"),
+        (shortcuts.operation, 'in.("a,b","c)\\"d",e f,)'),
         (shortcuts.logic_tree, "and(a.eq.1,not.or(b.is.null,c.in.(1,2)),d->e.not.gt.1)"),
     ],
 )

@@ -14,7 +14,7 @@ Direct Style Monadic Parser Combinators for the Real World", 2001.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, overload
 
 from proxy.errors import api_error
@@ -29,31 +29,37 @@ E = TypeVar("E")
 MAX_NESTING: Final = 50
 """Levels of parentheses accepted: far beyond any query, far below Python's stack limit."""
 
-MessageKind = Literal["met", "unexpected", "expected"]
-_RANK: Final = {"met": 0, "unexpected": 1, "expected": 2}
-
 
 class Message(NamedTuple):
-    """`met` is the character the parser met (empty: the end), `unexpected` what a rule
-    named as wrong, `expected` what would have been accepted."""
+    """`expected` is what would have been accepted, `unexpected` what a rule named as
+    wrong."""
 
-    kind: MessageKind
+    kind: Literal["unexpected", "expected"]
     text: str
 
 
 class SyntaxProblem(NamedTuple):
-    """What was wrong, or would have been accepted, at an offset of the text."""
+    """What was wrong, or would have been accepted, at an offset of the text.
+
+    An integer among the messages is the offset of a character that was met: most problems
+    are overcome, so it is put into words only when one is told.
+    """
 
     offset: int
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message | int, ...] = ()
 
 
 @dataclass(slots=True)
 class Source:
-    """The text being read and how many parentheses deep the reader is."""
+    """The text being read and how many parentheses deep the reader is.
+
+    `replies` holds, for each `remembered` parser, the last offset it was asked at and what
+    it replied.
+    """
 
     text: str
     depth: int = 0
+    replies: dict[object, tuple[int, Any]] = field(default_factory=dict)
 
 
 class Success(NamedTuple, Generic[T]):
@@ -102,7 +108,7 @@ def parse(parser: Parser[T], text: str, description: str) -> T:
         raise api_error(
             "PGRST100",
             message=f'"{description}" {_line_and_column(text, reply.problem.offset)}',
-            details=explain(reply.problem.messages),
+            details=explain(reply.problem.messages, text),
         )
     return reply.value
 
@@ -119,17 +125,19 @@ def _line_and_column(text: str, offset: int) -> str:
     return f"(line {line}, column {column})"
 
 
-def explain(messages: tuple[Message, ...]) -> str:
+def explain(messages: tuple[Message | int, ...], text: str) -> str:
     """The messages in one line: `unexpected "x" expecting a, b or c`."""
     if not messages:
         return "unknown parse error"
-    ordered = sorted(messages, key=lambda message: _RANK[message.kind])
-    met = [message.text for message in ordered if message.kind == "met"]
-    unexpected = [message.text for message in ordered if message.kind == "unexpected"]
-    expected = [message.text for message in ordered if message.kind == "expected"]
+    met = [offset for offset in messages if isinstance(offset, int)]
+    said = [message for message in messages if isinstance(message, Message)]
+    unexpected = [message.text for message in said if message.kind == "unexpected"]
+    expected = [message.text for message in said if message.kind == "expected"]
     parts = []
     if not unexpected and met:
-        parts.append(f"unexpected {met[0] or 'end of input'}")
+        at = met[0]
+        shown = _shown(text[at], '"') if at < len(text) else "end of input"
+        parts.append(f"unexpected {shown}")
     for verb, things in (("unexpected", unexpected), ("expecting", expected)):
         distinct = list(dict.fromkeys(thing for thing in things if thing))
         if distinct:
@@ -157,11 +165,6 @@ def _shown(character: str, quote: str) -> str:
     return f"{quote}{escaped}{quote}"
 
 
-def _met(source: Source, offset: int) -> Message:
-    text = source.text
-    return Message("met", _shown(text[offset], '"') if offset < len(text) else "")
-
-
 def merge(first: SyntaxProblem, second: SyntaxProblem) -> SyntaxProblem:
     """The problem further on; both when they are at the same offset."""
     if not second.messages:
@@ -173,9 +176,13 @@ def merge(first: SyntaxProblem, second: SyntaxProblem) -> SyntaxProblem:
     return SyntaxProblem(first.offset, first.messages + second.messages)
 
 
-def _expecting(problem: SyntaxProblem, what: str) -> SyntaxProblem:
-    others = tuple(message for message in problem.messages if message.kind != "expected")
-    return SyntaxProblem(problem.offset, (Message("expected", what), *others))
+def _expecting(problem: SyntaxProblem, what: Message) -> SyntaxProblem:
+    others = [
+        message
+        for message in problem.messages
+        if isinstance(message, int) or message.kind != "expected"
+    ]
+    return SyntaxProblem(problem.offset, (what, *others))
 
 
 # --- characters ---------------------------------------------------------------------------
@@ -183,20 +190,19 @@ def _expecting(problem: SyntaxProblem, what: str) -> SyntaxProblem:
 
 def one(accepts: Callable[[str], bool], *labels: str) -> Parser[str]:
     """One character that `accepts` takes; `labels` say what that is."""
+    expected = _expected(labels)
 
     def run(source: Source, at: int) -> Reply[str]:
         text = source.text
         if at < len(text) and accepts(text[at]):
             return Success(text[at], at + 1, True, SyntaxProblem(at + 1))
-        return Failure(False, _no_match(source, at, labels))
+        return Failure(False, SyntaxProblem(at, (*expected, at)))
 
     return run
 
 
-def _no_match(source: Source, at: int, labels: tuple[str, ...]) -> SyntaxProblem:
-    met = _met(source, at)
-    expected = tuple(Message("expected", label) for label in labels)
-    return SyntaxProblem(at, (*expected, met))
+def _expected(labels: tuple[str, ...]) -> tuple[Message, ...]:
+    return tuple(Message("expected", label) for label in labels)
 
 
 def some(accepts: Callable[[str], bool], *labels: str) -> Parser[str]:
@@ -212,12 +218,14 @@ def any_number(accepts: Callable[[str], bool], *labels: str) -> Parser[str]:
 def _run_of(
     accepts: Callable[[str], bool], labels: tuple[str, ...], *, at_least_one: bool
 ) -> Parser[str]:
+    expected = _expected(labels)
+
     def run(source: Source, at: int) -> Reply[str]:
         text = source.text
         end, size = at, len(text)
         while end < size and accepts(text[end]):
             end += 1
-        problem = _no_match(source, end, labels)
+        problem = SyntaxProblem(end, (*expected, end))
         if end == at and at_least_one:
             return Failure(False, problem)
         return Success(text[at:end], end, end > at, problem)
@@ -237,7 +245,7 @@ def none_of(refused: str) -> Callable[[str], bool]:
 
 def string(wanted: str) -> Parser[str]:
     """The text `wanted`; the problem is placed where it should begin."""
-    label = f'"{wanted}"'
+    expected = Message("expected", f'"{wanted}"')
 
     def run(source: Source, at: int) -> Reply[str]:
         text = source.text
@@ -247,8 +255,7 @@ def string(wanted: str) -> Parser[str]:
         matched = 0
         while text[at + matched : at + matched + 1] == wanted[matched]:
             matched += 1
-        met = _met(source, at + matched)
-        return Failure(matched > 0, SyntaxProblem(at, (Message("expected", label), met)))
+        return Failure(matched > 0, SyntaxProblem(at, (expected, at + matched)))
 
     return run
 
@@ -262,14 +269,16 @@ def string_ignoring_case(wanted: str) -> Parser[str]:
     return combine(lambda *_: wanted, *letters)
 
 
+_END: Final = Message("expected", "end of input")
+
+
 def end_of_input(source: Source, at: int) -> Reply[None]:
     """Succeeds at the end of the text only."""
     text = source.text
-    expected = Message("expected", "end of input")
     if at >= len(text):
-        return Success(None, at, False, SyntaxProblem(at, (expected, Message("met", ""))))
+        return Success(None, at, False, SyntaxProblem(at, (_END, at)))
     met = Message("unexpected", _shown(text[at], "'"))
-    return Failure(False, SyntaxProblem(at, (expected, met)))
+    return Failure(False, SyntaxProblem(at, (_END, met)))
 
 
 # --- combinators --------------------------------------------------------------------------
@@ -356,7 +365,7 @@ def either(*alternatives: Parser[T]) -> Parser[T]:
                 return reply
             problem = merge(problem, reply.problem)
             if isinstance(reply, Success):
-                return reply._replace(problem=problem)
+                return Success(reply.value, reply.offset, False, problem)
         return Failure(False, problem)
 
     return run
@@ -381,12 +390,18 @@ def maybe(parser: Parser[T]) -> Parser[T | None]:
 
 def labelled(parser: Parser[T], what: str) -> Parser[T]:
     """`parser`, called `what` in problems at its own beginning."""
+    expected = Message("expected", what)
 
     def run(source: Source, at: int) -> Reply[T]:
         reply = parser(source, at)
-        if reply.consumed or (isinstance(reply, Success) and not reply.problem.messages):
+        if reply.consumed:
             return reply
-        return reply._replace(problem=_expecting(reply.problem, what))
+        if isinstance(reply, Failure):
+            return Failure(False, _expecting(reply.problem, expected))
+        if not reply.problem.messages:
+            return reply
+        problem = _expecting(reply.problem, expected)
+        return Success(reply.value, reply.offset, False, problem)
 
     return run
 
@@ -396,7 +411,9 @@ def attempt(parser: Parser[T]) -> Parser[T]:
 
     def run(source: Source, at: int) -> Reply[T]:
         reply = parser(source, at)
-        return Failure(False, reply.problem) if isinstance(reply, Failure) else reply
+        if isinstance(reply, Failure) and reply.consumed:
+            return Failure(False, reply.problem)
+        return reply
 
     return run
 
@@ -463,6 +480,22 @@ def where(parser: Parser[T], accepts: Callable[[T], bool]) -> Parser[T]:
         reply = parser(source, at)
         if isinstance(reply, Success) and not accepts(reply.value):
             return Failure(reply.consumed, reply.problem)
+        return reply
+
+    return run
+
+
+def remembered(parser: Parser[T]) -> Parser[T]:
+    """`parser`, not run again by the next alternative that begins with it."""
+    key = object()
+
+    def run(source: Source, at: int) -> Reply[T]:
+        known = source.replies.get(key)
+        if known is not None and known[0] == at:
+            reply: Reply[T] = known[1]
+            return reply
+        reply = parser(source, at)
+        source.replies[key] = (at, reply)
         return reply
 
     return run

@@ -28,6 +28,7 @@ from proxy.request.grammar.combinators import (
     one,
     optional,
     pure,
+    remembered,
     separated,
     some,
     string,
@@ -85,8 +86,8 @@ def joined_by_dashes(part: Parser[str]) -> Parser[str]:
     return combine("-".join, separated(part, dash))
 
 
-field_name: Final = labelled(
-    either(quoted, joined_by_dashes(identifier)), "field name (* or [a..z0..9_$])"
+field_name: Final = remembered(
+    labelled(either(quoted, joined_by_dashes(identifier)), "field name (* or [a..z0..9_$])")
 )
 
 # --- JSON paths ---------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from proxy.request.grammar.combinators import (
     nested,
     not_followed_by,
     pure,
+    remembered,
     separated,
     string,
     where,
@@ -57,8 +58,12 @@ def _named(name: str) -> _Hint | JoinType:
     return _Hint(name)
 
 
-_alias: Final = maybe(
-    attempt(first(field_name, combine(lambda *_: None, char(":"), not_followed_by(char(":")))))
+_alias: Final = remembered(
+    maybe(
+        attempt(
+            first(field_name, combine(lambda *_: None, char(":"), not_followed_by(char(":"))))
+        )
+    )
 )
 _embed_parameter: Final = maybe(
     combine(

@@ -40,6 +40,10 @@ _STEPS: Final = r"(?:->>?(?:[A-Za-z_][A-Za-z0-9_$]*|[0-9]+(?=->|::|\.|,|\Z)))*"
 _STEP: Final = re.compile(r"(->>?)([A-Za-z0-9_$]+)")
 _NAMES: Final = re.compile(rf"{_NAME}(?:,{_NAME})*")
 _PATH: Final = re.compile(rf"({_NAME}(?:\.{_NAME})*)({_STEPS})")
+_LIST_ITEM: Final = re.compile(
+    r'(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^",)][^,)]*|(?=[,)])))([,)])', re.DOTALL
+)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _ORDER_TERM: Final = re.compile(
     rf"({_NAME})(?:({_STEPS})|\(({_NAME})({_STEPS})\))"
     r"(?:\.(asc|desc))?(?:\.(nullsfirst|nullslast))?"
@@ -131,9 +135,24 @@ def operation(text: str) -> Operation | None:
         value = _IS_VALUES.get(rest)
         return None if value is None else Operation("is", value, negated)
     if head == "in" and rest[:1] == "(" and rest[-1:] == ")":
-        inner = rest[1:-1]
-        if inner[:1] not in (" ", "\t") and '"' not in inner and ")" not in inner:
-            return Operation("in", tuple(inner.split(",")), negated)
+        items = _list_items(rest)
+        return None if items is None else Operation("in", items, negated)
+    return None
+
+
+def _list_items(text: str) -> tuple[str, ...] | None:
+    if text[1:2] in (" ", "\t"):
+        return None
+    if '"' not in text and text.find(")") == len(text) - 1:
+        return tuple(text[1:-1].split(","))
+    items = []
+    at = 1
+    while (match := _LIST_ITEM.match(text, at)) is not None:
+        quoted, plain, separator = match.groups()
+        items.append(plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
+        at = match.end()
+        if separator == ")":
+            return tuple(items) if at == len(text) else None
     return None
 
 
