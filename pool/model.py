@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Argument = str | bytes | None
-Row = Sequence[Any]
 IsolationLevel = Literal[
     "read committed", "read uncommitted", "repeatable read", "serializable"
 ]
 AccessMode = Literal["read only", "read write"]
+
+
+class Row(Protocol):
+    """A row of an answer: its values by position or by column name."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """The value at a position, or of a column."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values in order."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of a column, None when there is no such column."""
 
 
 @dataclass(frozen=True, slots=True)

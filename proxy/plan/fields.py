@@ -65,7 +65,8 @@ def filter_condition(
     if OPERATORS[tree.operation.operator].kind == "fts":
         known = cache.tables.get(table)
         column = known.columns.get(field.name) if known else None
-        if column is None or column.type != "tsvector":
+        # A computed field may be a tsvector already; its type isn't known here.
+        if column is not None and column.type != "tsvector":
             field = replace(field, tsvector=True, language=tree.operation.language)
     return Comparison(_transformed(cache, field, "text", field.type), tree.operation)
 

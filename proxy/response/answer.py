@@ -20,7 +20,7 @@ from proxy.response.gucs import with_overrides, with_overriding
 from proxy.response.model import Headers, Response
 from proxy.response.result import Result
 
-POSTGREST_VERSION = "16.1"
+POSTGREST_VERSION = "16.2"
 """The release whose behaviour this is, named where a header tells it."""
 
 _VARY = (b"vary", b"Accept, Prefer, Range")

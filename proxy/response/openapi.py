@@ -36,7 +36,7 @@ Object = dict[str, Json]
 @dataclass(frozen=True, slots=True)
 class OpenApiOptions:
     """How the document presents the server: settings of the same names, and `version`,
-    the PostgREST release whose behaviour this is (`16.1`)."""
+    the PostgREST release whose behaviour this is (`16.2`)."""
 
     version: str
     host: str

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pool.model import Outcome, Row
-from proxy.sql.statements import ResultColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Result:
 
 def page_total(rows: Sequence[Row]) -> int:
     """How many rows the answer has, or the write touched."""
-    return int(rows[0][ResultColumn.PAGE]) if rows else 0
+    return int(rows[0]["page"]) if rows else 0
 
 
 def read_result(outcome: Outcome) -> Result:
@@ -37,15 +36,15 @@ def read_result(outcome: Outcome) -> Result:
     if not outcome.rows:
         return Result(0, 0, b"", None, None, (), None)
     row = outcome.rows[0]
-    location = row[ResultColumn.LOCATION]
+    location = row.get("location")
     return Result(
-        total=row[ResultColumn.TOTAL],
-        page=row[ResultColumn.PAGE],
-        body=as_bytes(row[ResultColumn.BODY]),
-        headers_guc=_as_text(row[ResultColumn.HEADERS]),
-        status_guc=_as_text(row[ResultColumn.STATUS]),
+        total=row["total"],
+        page=row["page"],
+        body=as_bytes(row["body"]),
+        headers_guc=_as_text(row["response_headers"]),
+        status_guc=_as_text(row["response_status"]),
         location=tuple((k, v) for k, v in json.loads(location)) if location else (),
-        inserted=row[ResultColumn.INSERTED],
+        inserted=row.get("inserted"),
     )
 
 

@@ -1,12 +1,14 @@
 """A plan as the one statement that answers it: rows, counts, body and response GUCs.
 
-Out: a `Statement` whose single row has the columns of `ResultColumn`. PostgreSQL makes
+Out: a `Statement` that answers one row: `total` rows that match (null when not counted),
+`page` rows in the answer, `body`, the response GUCs `response_headers` and
+`response_status`; for writes also `location`, a JSON array of [column, value] pairs that
+find the created row, and `inserted`, how many rows an upsert inserted. PostgreSQL makes
 the body, so that the rows never pass through Python.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Literal
 
 from pool.model import Statement
@@ -28,23 +30,6 @@ from proxy.sql.write import mutation_sql
 from proxy.sql.writer import Writer, array_literal, qualified
 
 Count = Literal["exact", "planned", "estimated"]
-
-
-class ResultColumn(IntEnum):
-    """Positions in the row that every database plan answers with.
-
-    TOTAL rows that match (None when not counted), PAGE rows in the page, BODY, the
-    response GUCs HEADERS and STATUS, LOCATION as a JSON array of [column, value] pairs,
-    INSERTED rows of an upsert.
-    """
-
-    TOTAL = 0
-    PAGE = 1
-    BODY = 2
-    HEADERS = 3
-    STATUS = 4
-    LOCATION = 5
-    INSERTED = 6
 
 
 _HEADERS = "nullif(current_setting('response.headers', true), '') AS response_headers"
@@ -129,8 +114,8 @@ def _answer_sql(
     function: Function | None,
     *,
     total: str,
-    location: str = _NO_LOCATION,
-    inserted: str = _NO_INSERTED,
+    location: str | None = None,
+    inserted: str | None = None,
 ) -> str:
     source = f"({rows}) AS _postgrest_t"
     if answering.handler.kind == "csv":
@@ -142,14 +127,15 @@ def _answer_sql(
     columns = (
         f"{total} AS total",
         f"{page} AS page",
+        location,
         f"{_body(answering.handler, function)} AS body",
         _HEADERS,
         _STATUS,
-        location,
         inserted,
     )
+    listed = ", ".join(column for column in columns if column is not None)
     prefix = f"WITH {', '.join(ctes)} " if ctes else ""
-    return f"{prefix}SELECT {', '.join(columns)} FROM {source}"
+    return f"{prefix}SELECT {listed} FROM {source}"
 
 
 def _location(writer: Writer, primary_key: tuple[str, ...]) -> str:

@@ -45,11 +45,11 @@ def record_sql(
     column names with their default expressions, for keys a row leaves out.
     """
     kind = "json" if defaults is None else "jsonb"
+    if not fields and not is_array:
+        return "(SELECT) pgrst_body"  # `{}`: one row of nothing but defaults
     payload = f"{writer.bind(body)}::{kind}"
     if not fields:
-        # `{}` is one row of nothing but defaults, `[{}, {}]` are two.
-        rows = f"{kind}_array_elements({payload})" if is_array else "(VALUES (1))"
-        return f"(SELECT FROM {rows} AS _) pgrst_body"
+        return f"(SELECT FROM {kind}_array_elements({payload})) pgrst_body"
     columns = ", ".join(
         identifier(name)
         if cast is None

@@ -224,8 +224,8 @@ def test_the_sql_of_a_read_is_readable() -> None:
         "SELECT NULL::bigint AS total, pg_catalog.count(*) AS page,"
         " coalesce(json_agg(_postgrest_t), '[]') AS body,"
         " nullif(current_setting('response.headers', true), '') AS response_headers,"
-        " nullif(current_setting('response.status', true), '') AS response_status,"
-        " NULL::json AS location, NULL::int AS inserted FROM ("
+        " nullif(current_setting('response.status', true), '') AS response_status"
+        " FROM ("
         'SELECT "api"."projects"."id", row_to_json("projects_client_1".*) AS "client"'
         ' FROM "api"."projects" LEFT JOIN LATERAL (SELECT "clients_1"."name"'
         ' FROM "api"."clients" AS "clients_1"'
