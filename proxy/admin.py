@@ -23,7 +23,7 @@ class Health(Protocol):
     def pending(self) -> bool:
         """The schema cache is not loaded yet, or the database is away."""
 
-    def schema_cache(self) -> str:
+    def schema_cache(self) -> bytes:
         """The schema cache as JSON; empty while there is none."""
 
 

@@ -6,16 +6,21 @@ In: `Settings`. Out: an exit code, after the server was told to stop and has dra
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 
+from pool import PoolError
 from proxy.app import edge_options
 from proxy.apps import App
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
+from proxy.schema_cache.dump import schema_cache_json
 from proxy.settings import Settings
 
 __all__ = ["ServerError", "serve", "server_options"]
+
+logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, *, on_ready: OnReady | None = None) -> int:
@@ -28,13 +33,28 @@ def serve(settings: Settings, *, on_ready: OnReady | None = None) -> int:
     reloads: set[asyncio.Task[None]] = set()
 
     def reload_schema_cache() -> None:
-        task = asyncio.get_running_loop().create_task(service.reload_schema_cache())
+        task = asyncio.get_running_loop().create_task(_reload(service))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    options = server_options(settings)
-    actions = {signal.SIGUSR1: reload_schema_cache}
-    return run_server(service, options, on_ready=on_ready, actions=actions)
+    def schema_cache() -> bytes:
+        cache = service.state.cache
+        return b"" if cache is None else schema_cache_json(cache)
+
+    return run_server(
+        service,
+        server_options(settings),
+        on_ready=on_ready,
+        actions={signal.SIGUSR1: reload_schema_cache},
+        schema_cache=schema_cache,
+    )
+
+
+async def _reload(service: App) -> None:
+    try:
+        await service.reload_schema_cache()
+    except PoolError as error:
+        logger.warning("The schema cache could not be reloaded, the old one serves: %s", error)
 
 
 def server_options(settings: Settings) -> ServerOptions:

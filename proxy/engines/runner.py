@@ -79,10 +79,12 @@ def run_server(
     *,
     on_ready: OnReady | None = None,
     actions: SignalActions | None = None,
+    schema_cache: Callable[[], bytes] = bytes,
 ) -> int:
     """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
 
-    `actions` says what other signals do. Returns 0. Raises `ServerError`.
+    `actions` says what other signals do; `schema_cache` is what the admin server shows as
+    the schema cache, in JSON. Returns 0. Raises `ServerError`.
     """
     engine = _engine(options.engine)
     try:
@@ -96,7 +98,7 @@ def run_server(
             stack.callback(options.main.unix_socket.unlink, missing_ok=True)
         if options.admin is not None and options.admin.unix_socket is not None:
             stack.callback(options.admin.unix_socket.unlink, missing_ok=True)
-        run = _Run(service, options, engine, main, admin)
+        run = _Run(service, options, engine, main, admin, schema_cache)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run.until_stopped(on_ready, actions or {}))
     return 0
@@ -132,12 +134,14 @@ class _Run:
         engine: Engine,
         main: socket.socket,
         admin: socket.socket | None,
+        schema_cache: Callable[[], bytes],
     ) -> None:
         self._service = service
         self._options = options
         self._engine = engine
         self._main = main
         self._admin = admin
+        self._schema_cache = schema_cache
         self._listening = False
 
     @property
@@ -148,9 +152,8 @@ class _Run:
     def pending(self) -> bool:
         return not self._service.ready
 
-    def schema_cache(self) -> str:
-        describe_cache = getattr(self._service, "schema_cache_json", None)
-        return describe_cache() if describe_cache is not None else ""
+    def schema_cache(self) -> bytes:
+        return self._schema_cache()
 
     async def until_stopped(self, on_ready: OnReady | None, actions: SignalActions) -> None:
         loop = asyncio.get_running_loop()
