@@ -1,0 +1,72 @@
+"""Settings as text: what `--dump-config` and `--example` print.
+
+In: `Settings`, or the table alone. Out: a configuration file. A dump read back gives the
+same settings; as in PostgREST it shows the secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.settings.model import TABLE, Setting, Settings
+
+_COMMENT_WIDTH = 88
+
+
+def dump_settings(settings: Settings) -> str:
+    """Every setting with its value, sorted by key."""
+    lines = [
+        f"{setting.key} = {_literal(setting, getattr(settings, setting.attribute))}"
+        for setting in TABLE
+    ]
+    lines += [f"{_key(name)} = {_quote(value)}" for name, value in settings.app_settings]
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def example_file() -> str:
+    """A file that sets nothing: every setting with what it does and its default."""
+    parts = [
+        "# Every setting; those commented out show their default or, without one, a value."
+    ]
+    for setting in sorted(TABLE, key=lambda row: row.key):
+        parts += ["", *_explained(setting)]
+    parts += [
+        "",
+        "# Read by SQL as current_setting('app.settings.my_name').",
+        '# app.settings.my_name = "value"',
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _explained(setting: Setting) -> Iterator[str]:
+    kind = setting.facts.kind
+    about = setting.facts.doc.replace("`", "")
+    if kind.label.startswith("one of"):
+        about += f" One of {kind.label.removeprefix('one of ').replace('`', '')}."
+    for line in textwrap.wrap(about, _COMMENT_WIDTH):
+        yield f"# {line}"
+    shown = kind.show(setting.default) if setting.default else ""
+    if setting.default is False or setting.default == 0:
+        shown = kind.show(setting.default)
+    text = shown or kind.example
+    yield f"# {setting.key} = {_quote(text) if kind.quoted else text}"
+
+
+def _literal(setting: Setting, value: Any) -> str:
+    if value is None:
+        return '""'
+    text = setting.facts.kind.show(value)
+    return _quote(text) if setting.facts.kind.quoted else text
+
+
+def _quote(text: str) -> str:
+    # A dollar sign would be the start of a reference; JSON's escapes are TOML's.
+    return json.dumps(text.replace("$", "$$"), ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    plain = all(part and part.replace("-", "_").isidentifier() for part in name.split("."))
+    return name if plain and name.isascii() else ".".join(map(_quote, name.split(".")))
