@@ -40,6 +40,7 @@ class FuzzySet:
             if self._spelling.get(key) != key:
                 self._spelling[key] = string
                 self._keys.append(key)
+        self._longest = max(map(len, self._keys), default=0)
         self._holders: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._norms: dict[int, list[float]] = {size: [] for size in _GRAM_SIZES}
         for index, key in enumerate(self._keys):
@@ -54,8 +55,14 @@ class FuzzySet:
         key = query.lower()
         if key in self._spelling:
             return [(1.0, self._spelling[key])]
+        if len(key) > self._longest and self._longest / len(key) < min_score:
+            return []
         for size in _GRAM_SIZES:
-            found = [match for match in self._matches(key, size) if match[0] >= min_score]
+            found = [
+                (score, self._spelling[other])
+                for score, other in self._matches(key, size, min_score)
+                if score >= min_score
+            ]
             if found:
                 return found
         return []
@@ -64,7 +71,7 @@ class FuzzySet:
         """The string most like `query`, if one is at least `min_score` like it."""
         return next((string for _, string in self.get(query, min_score)), None)
 
-    def _matches(self, key: str, size: int) -> list[tuple[float, str]]:
+    def _matches(self, key: str, size: int, min_score: float) -> list[tuple[float, str]]:
         grams = _grams(key, size)
         products: dict[int, int] = defaultdict(int)
         for gram, count in grams.items():
@@ -76,9 +83,11 @@ class FuzzySet:
             key=lambda index: products[index] / (query_norm * norms[index]),
             reverse=True,
         )[:_MOST_CANDIDATES]
+        others = (self._keys[index] for index in nearest)
         scored = [
-            (_likeness(key, self._keys[index]), self._spelling[self._keys[index]])
-            for index in nearest
+            (_likeness(key, other), other)
+            for other in others
+            if _best_likeness(len(key), len(other)) >= min_score
         ]
         return sorted(scored, key=lambda match: match[0], reverse=True)
 
@@ -96,6 +105,15 @@ def _counts(character: str) -> bool:
 
 def _norm(grams: Counter[str]) -> float:
     return sqrt(sum(count * count for count in grams.values()))
+
+
+def _best_likeness(query_length: int, length: int) -> float:
+    """The best score that strings of these lengths could have.
+
+    Comparing takes time with the product of the lengths, and queries come from anyone.
+    """
+    longer = max(query_length, length)
+    return min(query_length, length) / longer if longer else 1.0
 
 
 def _likeness(one: str, other: str) -> float:

@@ -42,7 +42,8 @@ class Table:
     """A table, view, materialized view, foreign table or partitioned table.
 
     `insertable`, `updatable` and `deletable` say what the object is capable of, not what
-    a role may do. `columns` keeps the order of definition; `primary_key` is sorted by name.
+    a role may do. `columns` keeps the order of definition; `primary_key` is sorted by name,
+    except for a view's, which keeps the order of the keys it shows.
     """
 
     schema: str
