@@ -77,6 +77,7 @@ def server_options(settings: Settings) -> ServerOptions:
         ),
         admin=admin,
         engine=settings.server_engine,
+        workers=settings.server_workers,
         engine_options=EngineOptions(
             idle_timeout=settings.server_idle_timeout,
             drain_timeout=settings.server_drain_timeout,

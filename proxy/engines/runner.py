@@ -24,6 +24,7 @@ from proxy.data_plane import AsgiApp, EdgeOptions
 from proxy.engines import hypercorn_engine
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
+from proxy.engines.workers import run_workers
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class ServerOptions:
     main: Address = field(default_factory=Address)
     admin: Address | None = None
     engine: EngineName = "hypercorn"
+    workers: int = 1
     engine_options: EngineOptions = field(default_factory=EngineOptions)
     edge: EdgeOptions = field(default_factory=EdgeOptions)
 
@@ -83,8 +85,10 @@ def run_server(
 ) -> int:
     """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
 
-    `actions` says what other signals do; `schema_cache` is what the admin server shows as
-    the schema cache, in JSON. Returns 0. Raises `ServerError`.
+    With several workers `service` must not have been started: each forks its own copy, and
+    the first one alone serves the admin server and calls `on_ready`. `actions` says what
+    other signals do; `schema_cache` is what the admin server shows as the schema cache, in
+    JSON. Returns 0, or 1 when a worker failed. Raises `ServerError`.
     """
     engine = _engine(options.engine)
     try:
@@ -98,10 +102,19 @@ def run_server(
             stack.callback(options.main.unix_socket.unlink, missing_ok=True)
         if options.admin is not None and options.admin.unix_socket is not None:
             stack.callback(options.admin.unix_socket.unlink, missing_ok=True)
-        run = _Run(service, options, engine, main, admin, schema_cache)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run.until_stopped(on_ready, actions or {}))
-    return 0
+
+        def work(number: int, parent: int | None) -> int:
+            first = number == 0
+            own_admin = admin if first else None
+            run = _Run(service, options, engine, main, own_admin, schema_cache)
+            ready = on_ready if first else None
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(run.until_stopped(ready, actions or {}, parent))
+            return 0
+
+        if options.workers == 1:
+            return work(0, None)
+        return run_workers(options.workers, work)
 
 
 def _engine(name: EngineName) -> Engine:
@@ -155,7 +168,10 @@ class _Run:
     def schema_cache(self) -> bytes:
         return self._schema_cache()
 
-    async def until_stopped(self, on_ready: OnReady | None, actions: SignalActions) -> None:
+    async def until_stopped(
+        self, on_ready: OnReady | None, actions: SignalActions, parent: int | None
+    ) -> None:
+        """Serve; `parent` is a file descriptor that reads as closed when the parent died."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
         stop = asyncio.Event()
@@ -163,6 +179,9 @@ class _Run:
             loop.add_signal_handler(number, self._stop, number, stop)
         for number, action in actions.items():
             loop.add_signal_handler(number, action)
+        if parent is not None:
+            loop.add_reader(parent, self._orphaned, parent, stop)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_STOP_SIGNALS, *actions))
         admin_stop = asyncio.Event()
         admin = self._serve_admin(admin_stop)
         try:
@@ -176,6 +195,12 @@ class _Run:
 
     def _stop(self, number: signal.Signals, stop: asyncio.Event) -> None:
         logger.info("Received %s, finishing what is in flight", number.name)
+        self._listening = False
+        stop.set()
+
+    def _orphaned(self, parent: int, stop: asyncio.Event) -> None:
+        logger.warning("The parent process is gone, finishing what is in flight")
+        asyncio.get_running_loop().remove_reader(parent)
         self._listening = False
         stop.set()
 

@@ -7,6 +7,7 @@ addresses as one line of JSON once it listens.
 /wait?N      answers after N seconds; /waiting?N answers once N of these are running or done
 /cancelled?N answers once N of the waits were cancelled
 /big?N       N bytes
+/pid         the process that answers
 /boom        raises
 /odd?HEX     a response header `x-odd` with these bytes
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ class Echo:
                 return _text(str(self.cancelled))
             case b"/big":
                 return Response(200, (), b"x" * int(argument))
+            case b"/pid":
+                return _text(str(os.getpid()))
             case b"/boom":
                 raise RuntimeError("a secret of the inside")
             case b"/odd":
@@ -104,6 +108,7 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
         ),
         admin=Address(host="127.0.0.1", port=0) if given.get("admin") else None,
         engine=given.get("engine", "hypercorn"),
+        workers=given.get("workers", 1),
         engine_options=EngineOptions(
             idle_timeout=given.get("idle_timeout", 30.0),
             drain_timeout=given.get("drain_timeout", 5.0),
