@@ -30,14 +30,14 @@ check: $(STAMP) ## formatting, lint, types, import contracts, generated docs up 
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/edgerest schema --check docs/configuration.md
+	$(BIN)/edgerest config-docs --check docs/configuration.md
 
 format: $(STAMP) ## put the tree in the form that check wants
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: $(STAMP) ## write docs/configuration.md anew from the table of settings
-	$(BIN)/edgerest schema --markdown > docs/configuration.md
+	$(BIN)/edgerest config-docs > docs/configuration.md
 
 pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject.toml allows
 	rm -rf .pins
