@@ -7,6 +7,7 @@ Whatever an operator can put right is told in a sentence on standard error with 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ import click
 
 from pool import Pool, PoolError
 from proxy.settings import Settings, SettingsError, load_settings
+
+logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -138,6 +141,7 @@ def serve(config: Path | None) -> int:
 
     settings = _load(config)
     start_diagnostics(settings.log_level)
+    logger.info("Starting edgerest %s", version("edgerest"))
     return run_server(settings)
 
 

@@ -168,5 +168,6 @@ def _explain(listening: Listening, token_file: Path, say: Say) -> None:
     say(f"\nedgerest answers on {base}. Things to try from another terminal:\n")
     for example in EXAMPLES:
         say(f"# {example.title}\n{as_curl(example, base, str(token_file.absolute()))}\n")
-    say(f"{token_file} holds Ada's token, valid for {_TOKEN_LIFE.days} days.")
+    say(f"Ada's token, valid for {_TOKEN_LIFE.days} days, is in {token_file}:")
+    say(f"TOKEN={token_file.read_text(encoding='utf-8')}")
     say("Ctrl-C stops the server and PostgreSQL; the data stays for the next time.\n")

@@ -26,10 +26,10 @@ setting.
 
 - **Environment**: every key has a variable, `PGRST_` and the key in capitals with
   underscores. It wins over the file. `PGRST_APP_SETTINGS_X` sets `app.settings.X`.
-- **In the database**: settings marked so may be set with `ALTER ROLE … SET pgrst.…` for the
-  connecting role, or by the function that `db-pre-config` names. They win over both.
-- **Reload**: settings marked so change with `NOTIFY pgrst, 'reload config'` or SIGUSR2; the
-  others need a restart.
+- **In the database**: settings with a `pgrst.` name may be set with `ALTER ROLE … SET` for
+  the connecting role, or by the function that `db-pre-config` names. They win over both.
+- **Reload**: settings that change with a reload do so on `NOTIFY pgrst, 'reload config'` or
+  SIGUSR2.
 - In a file, `$(NAME)` in a string stands for an environment variable or another key, `$$`
   for a dollar sign. `@path` reads `db-uri` and `jwt-secret` from a file.
 - Booleans and numbers may be written as strings (`"true"`, `"1"`), lists with commas or as
