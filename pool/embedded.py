@@ -355,7 +355,7 @@ def _require_reachable(path: Path, uid: int) -> None:
     """Say which parent of `path` keeps user `uid` out, rather than change its mode."""
     group = pwd.getpwuid(uid).pw_gid
     for parent in reversed(path.parents):
-        if not parent.exists():
+        if not parent.is_dir():
             return
         facts = parent.stat()
         if facts.st_uid == uid:
@@ -423,10 +423,10 @@ def _stop_orphan(data: Path) -> None:
     directory is its data directory: that, and not the mere existence of the process id,
     tells a server from a stranger who was given the same id.
     """
-    found = _status(data)
-    if found is None or not Path("/proc/self/cwd").exists():
+    if not Path("/proc/self/cwd").exists():
         return
-    pid = found[0]
+    found = _status(data)
+    pid = found[0] if found is not None else 0
 
     def still_there() -> bool:
         try:

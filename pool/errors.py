@@ -72,11 +72,6 @@ class DatabaseError(PoolError):
         self.severity = severity
         self.position = position
 
-    @property
-    def ends_connection(self) -> bool:
-        """Whether PostgreSQL hangs up after this error."""
-        return self.severity in ("FATAL", "PANIC")
-
 
 class OutdatedStatement(DatabaseError):
     """A prepared statement no longer fits the schema, or is gone; nothing was run."""

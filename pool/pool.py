@@ -190,7 +190,7 @@ class Pool:
         """A session for the caller's own; it must come back through `_release`."""
         if self._closed:
             raise _closed_error()
-        if not self._waiters and (member := self._take_idle()) is not None:
+        if (member := self._take_idle()) is not None:
             return member
         loop = asyncio.get_running_loop()
         self._fail_if_away(loop.time())

@@ -257,13 +257,16 @@ class Session:
     def _told(self, error: BaseException) -> PoolError:
         """What `error` means; the session is fit for use again when the server told it."""
         if _is_servers(error):
-            told = database_error(error)
-            self._busy = told.ends_connection
-            return told
+            # It comes with the news that the server is ready for the next query.
+            self._busy = False
+            return database_error(error)
         if _is_servers(error.__cause__):
             # The server said why before it hung up.
             return database_error(error.__cause__)
-        return ConnectionLost(f"the connection to the database was lost: {error}")
+        reason = "the connection to the database was lost"
+        # What asyncpg says of its own state explains nothing.
+        internal = isinstance(error, asyncpg.InternalClientError)
+        return ConnectionLost(reason if internal else f"{reason}: {error}")
 
 
 def _is_servers(error: Any) -> bool:

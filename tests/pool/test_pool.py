@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -19,7 +20,7 @@ from pool import (
     Transaction,
 )
 from pool.embedded import EmbeddedPostgres
-from tests.pool.conftest import Admin, MakePool, sessions_of, until
+from tests.pool.conftest import Admin, MakePool, execute, sessions_of, until
 from tests.pool.relay import Relay
 
 _PID = Statement("select pg_backend_pid()")
@@ -120,30 +121,31 @@ async def test_whoever_waits_too_long_is_told_so(make_pool: MakePool, gate: Gate
     assert await pool.fetch(Statement("select 1"))
 
 
-async def test_the_session_used_last_is_used_next_and_the_others_grow_old(
-    make_pool: MakePool, admin: Admin, gate: Gate
-) -> None:
-    pool = make_pool(size=3, max_idle_time=0.2, application_name="idle")
+async def test_the_session_used_last_is_used_next(make_pool: MakePool, gate: Gate) -> None:
+    pool = make_pool(size=3)
     tasks = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
     await until(lambda: gate.blocked(3))
     await gate.open()
     await asyncio.gather(*tasks)
     assert pool.stats.idle == 3
-    used: set[int] = set()
+    assert len({await pid_of(pool) for _ in range(10)}) == 1
 
-    async def one_left() -> bool:
-        used.add(await pid_of(pool))
-        return pool.stats.open == 1
 
-    await until(one_left)
-    assert len(used) == 1
+async def test_sessions_nobody_uses_are_closed(
+    make_pool: MakePool, admin: Admin, gate: Gate
+) -> None:
+    pool = make_pool(size=3, max_idle_time=0.1, application_name="idle")
+    tasks = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
+    await until(lambda: gate.blocked(3))
+    assert await sessions_of(admin, "idle") == 3
+    await gate.open()
+    await asyncio.gather(*tasks)
 
     async def none_left() -> bool:
-        return await sessions_of(admin, "idle") == 0
+        return await sessions_of(admin, "idle") == 0 == pool.stats.open
 
     await until(none_left)
-    assert pool.stats.open == 0
-    assert await pid_of(pool) not in used
+    assert await pid_of(pool)
 
 
 async def test_no_session_outlives_its_lifetime(make_pool: MakePool) -> None:
@@ -235,7 +237,8 @@ async def test_a_storm_of_cancellations_leaves_the_pool_whole(
     assert {type(end) for end in ends} <= {TimeoutError, DatabaseError}
 
     async def calm() -> bool:
-        return await sessions_of(admin, name, "active") == 0 and pool.stats.waiting == 0
+        settled = pool.stats.waiting == 0 and pool.stats.open == pool.stats.idle
+        return settled and await sessions_of(admin, name, "active") == 0
 
     await until(calm)
     pids = set(await asyncio.gather(*(slow_pid(pool) for _ in range(5))))
@@ -278,6 +281,20 @@ async def test_terminated_sessions_are_replaced(
         return pool.stats == PoolStats(size=3, open=1, idle=1, waiting=0, timeouts=0)
 
     await until(settled)
+
+
+async def test_a_session_that_died_unnoticed_is_not_used(
+    make_pool: MakePool, server: EmbeddedPostgres
+) -> None:
+    pool = make_pool(size=1)
+    pid = await pid_of(pool)
+    terminate = execute(server.dsn, f"select pg_terminate_backend({pid}, 5000)")
+    thread = threading.Thread(target=asyncio.run, args=(terminate,))
+    thread.start()
+    # The event loop stands still meanwhile, and has heard nothing of it.
+    thread.join()
+    write = Transaction(_PID, access="read write")
+    assert (await pool.run(write)).rows[0][0] != pid
 
 
 async def test_a_read_is_tried_again_when_its_idle_connection_was_dead(
