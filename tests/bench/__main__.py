@@ -23,7 +23,7 @@ import asyncpg
 from pool.embedded import EmbeddedError, EmbeddedPostgres
 from pool.model import Transaction
 from proxy.settings import load_settings
-from tests.bench.http_load import Load, driver_name, run_http
+from tests.bench.http_load import Load, best_driver, run_http
 from tests.bench.report import Line, as_json, as_table, line_of
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE, Scenario
 from tests.bench.server import ServerError, running_server, write_config
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conditions = asyncio.run(_prepare(database)) | {
             "python": platform.python_version(),
             "cpus": os.cpu_count() or 0,
-            "driver": driver_name(),
+            "driver": options.driver,
             "connections": options.connections,
             "streams": options.streams,
             "pool": options.pool,
@@ -101,6 +101,7 @@ def _measure(
                 run_http(
                     scenario,
                     port,
+                    options.driver,
                     connections=options.connections,
                     streams=options.streams,
                     seconds=options.seconds,
@@ -153,6 +154,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         choices=[scenario.name for scenario in SCENARIOS],
         help="a scenario; may be given more than once",
+    )
+    parser.add_argument(
+        "--driver",
+        choices=["h2load", "built-in"],
+        default=best_driver(),
+        help="what sends the requests (h2load where it is installed)",
     )
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     options = parser.parse_args(arguments)

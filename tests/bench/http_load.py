@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -31,6 +31,8 @@ from h2.events import (
 from h2.settings import SettingCodes
 
 from tests.bench.scenarios import Scenario
+
+Driver = Literal["h2load", "built-in"]
 
 WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the connections
 
@@ -60,14 +62,15 @@ def load_of(durations: Sequence[float], seconds: float, failed: int) -> Load:
     return Load(len(ordered) / seconds, percentile(0.5), percentile(0.99), failed)
 
 
-def driver_name() -> str:
-    """Which client `run_http` uses on this machine."""
-    return "h2load" if shutil.which("h2load") else "the built-in client"
+def best_driver() -> Driver:
+    """h2load where it is installed."""
+    return "h2load" if shutil.which("h2load") else "built-in"
 
 
 def run_http(
     scenario: Scenario,
     port: int,
+    driver: Driver,
     *,
     connections: int,
     streams: int,
@@ -75,7 +78,7 @@ def run_http(
     scratch: Path,
 ) -> Load:
     """Keep `streams` requests in flight on each connection to 127.0.0.1:`port`."""
-    if shutil.which("h2load"):
+    if driver == "h2load":
         return _run_h2load(scenario, port, connections, streams, seconds, scratch)
     return asyncio.run(_run_built_in(scenario, port, connections, streams, seconds))
 
