@@ -7,7 +7,9 @@ version decides about the statement, and the statement reads everything from one
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,5 +66,19 @@ async def load_schema_cache(pool: Pool, options: CacheOptions) -> SchemaCache:
     outcome = await pool.run(Transaction(statement(options, server_version), settings=SETTINGS))
     # A large schema takes a second to decode; requests go on meanwhile.
     return await asyncio.to_thread(
-        schema_cache, tuple(outcome.rows[0]), server_version, options.schemas
+        _decoded, tuple(outcome.rows[0]), server_version, options.schemas
     )
+
+
+def _decoded(
+    row: Sequence[bytes | str | None], server_version: int, schemas: Sequence[str]
+) -> SchemaCache:
+    # Nothing of what is made is garbage, but looking for some would take a third of the
+    # time, and hold up all threads while it does. Loads that overlap leave it switched on.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return schema_cache(row, server_version, schemas)
+    finally:
+        if was_enabled:
+            gc.enable()

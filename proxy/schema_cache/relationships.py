@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final, Literal
 
@@ -179,11 +179,12 @@ def _through(junction: QualifiedName, one: Relationship, other: Relationship) ->
 
 def _inverse(rel: Relationship) -> Relationship:
     is_one_to_one = rel.cardinality == "one-to-one"
-    return replace(
-        rel,
+    return Relationship(
         table=rel.foreign_table,
         foreign_table=rel.table,
+        is_self=rel.is_self,
         cardinality="one-to-one" if is_one_to_one else "one-to-many",
+        constraint=rel.constraint,
         columns=_swapped(rel.columns),
         table_is_view=rel.foreign_table_is_view,
         foreign_table_is_view=rel.table_is_view,
