@@ -476,11 +476,29 @@ class _Http2(H2Protocol):
         await self.has_data.set()
 
     async def _send_data(self, stream_id: int) -> None:
-        await super()._send_data(stream_id)
-        if stream_id in self.stream_buffers:
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is None:
+            self.priority.remove_stream(stream_id)
             return
-        self._end(stream_id)
-        await self._ended(stream_id)
+        try:
+            window = self.connection.local_flow_control_window(stream_id)
+            room = max(0, min(window, self.connection.max_outbound_frame_size))
+            data = await buffer.pop(room)
+            if data:
+                self.connection.send_data(stream_id, data)
+            else:
+                self.priority.block(stream_id)
+            if buffer.complete:
+                self.connection.end_stream(stream_id)
+        except ProtocolError:
+            await buffer.close()  # The peer has closed the stream or the connection.
+        if buffer.complete:
+            self.stream_buffers.pop(stream_id, None)
+            self.priority.remove_stream(stream_id)
+            self._end(stream_id)
+            await self._ended(stream_id)
+        else:
+            await self._flush()
 
 
 def is_handshake_failure(context: dict[str, Any]) -> bool:
