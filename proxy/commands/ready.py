@@ -6,10 +6,12 @@ it (its `--ready`).
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Final
-
-import httpx
 
 from proxy.settings import Settings
 
@@ -28,9 +30,9 @@ class Answer:
 def ask_ready(settings: Settings) -> Answer:
     """Ask once."""
     host, port = settings.admin_server_host, settings.admin_server_port
-    socket = settings.admin_server_unix_socket
-    if socket is not None:
-        return _ask("http://localhost/ready", httpx.HTTPTransport(uds=str(socket)), str(socket))
+    path = settings.admin_server_unix_socket
+    if path is not None:
+        return _ask(lambda: _connect_unix(path), "localhost", str(path))
     if port is None:
         return _no("Admin server is not running. Please check admin-server-port config.")
     if host in _SPECIAL_HOSTS:
@@ -39,18 +41,30 @@ def ask_ready(settings: Settings) -> Answer:
             f' "{host}". Please update your server-host config to "localhost".'
         )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/ready"
-    return _ask(url, httpx.HTTPTransport(), url)
+    return _ask(lambda: socket.create_connection((host, port), _TIMEOUT), host, url)
 
 
-def _ask(url: str, transport: httpx.HTTPTransport, shown: str) -> Answer:
+def _connect_unix(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with httpx.Client(transport=transport, timeout=_TIMEOUT) as client:
-            response = client.get(url)
-    except httpx.InvalidURL:
-        return _no(f"invalid url - {shown}")
-    except httpx.HTTPError:
+        sock.settimeout(_TIMEOUT)
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _ask(connect: Callable[[], socket.socket], host: str, shown: str) -> Answer:
+    try:
+        with connect() as sock:
+            connection = HTTPConnection(host)
+            connection.sock = sock
+            connection.request("GET", "/ready")
+            status = connection.getresponse().status
+    except (OSError, HTTPException):
         return _no(f"connection refused to {shown}")
-    return Answer(True, f"OK: {shown}") if response.is_success else _no(shown)
+    return Answer(True, f"OK: {shown}") if 200 <= status < 300 else _no(shown)
 
 
 def _no(reason: str) -> Answer:
