@@ -8,12 +8,11 @@ taken once at the start, so that a reload never changes a request under way.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from pool.errors import PoolError
-
-from pool.model import Outcome, Row, Statement, Transaction, keep_always
+from pool.model import Outcome, Statement, Transaction
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
 from proxy.errors import ApiError, Verbosity, api_error
@@ -32,7 +31,6 @@ from proxy.request.model import ApiRequest, HttpRequest
 from proxy.request.preferences import Preferences
 from proxy.response.answer import (
     call_response,
-    error_response,
     info_response,
     inspect_response,
     plan_response,
@@ -40,10 +38,12 @@ from proxy.response.answer import (
     with_warnings,
     write_response,
 )
-from proxy.response.database_errors import pool_error
+from proxy.response.commit_check import commit_check, is_explained, violation
+from proxy.response.database_errors import is_catalog_race, may_be_outdated, pool_error
+from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.response.openapi import OpenApiOptions, openapi_document
-from proxy.response.result import page_total, plan_text, planned_rows, read_result
+from proxy.response.result import plan_text, planned_rows, read_result
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
 from proxy.sql.session import Setting, transaction_settings
@@ -51,6 +51,8 @@ from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
 
 Run = Callable[[Transaction], Awaitable[Outcome]]
+Renew = Callable[["AppState"], Awaitable["AppState | None"]]
+"""Given the state that a request failed with, one with a newer schema cache, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class TransactionRules:
     """The settings that a request's transaction depends on.
 
     `rolls_back`: transactions end in ROLLBACK unless the caller asks to commit
-    (db-tx-end). `anonymous_role` tells whose denial is 401, not 403.
+    (db-tx-end). `anonymous_role` tells whose denial is 401, not 403. `legacy_gucs` adds
+    the settings of PostgREST before version 12 (db-use-legacy-gucs).
     """
 
     extra_search_path: tuple[str, ...] = ("public",)
@@ -67,6 +70,7 @@ class TransactionRules:
     rolls_back: bool = False
     max_rows: int | None = None
     anonymous_role: str | None = None
+    legacy_gucs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,33 +110,49 @@ class Stopwatch:
         return b"server-timing", ", ".join(steps).encode()
 
 
-async def answer(state: AppState, run: Run, http: HttpRequest) -> Response:
-    """The response to `http`; failures become responses too."""
-    identity: Identity | None = None
+async def answer(
+    state: AppState, run: Run, http: HttpRequest, renew: Renew | None = None
+) -> Response:
+    """The response to `http`; failures become responses too.
+
+    One that an outdated schema cache may explain is tried once more with the newer state
+    that `renew` gives. Its transaction was rolled back, so nothing is done twice.
+    """
     try:
-        watch = Stopwatch()
-        identity = state.authenticator.identify(http.headers, time.time())
-        watch.lap("jwt")
-        if state.cache is None:
-            raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
-        request = read_api_request(http, state.request_rules)
-        watch.lap("parse")
-        planned = plan_request(request, state.cache, state.plan_rules)
-        watch.lap("plan")
-        response = await _respond(state, state.cache, run, request, identity, planned, watch)
-        watch.lap("response")
-        response = with_warnings(response, planned.warnings)
-        if state.server_timing:
-            response = replace(response, headers=(*response.headers, watch.header()))
-        return response
+        return await _answer(state, run, http)
     except ApiError as error:
-        return error_response(error, state.verbosity)
+        failure = error
+    if renew is not None and may_be_outdated(failure):
+        newer = await renew(state)
+        if newer is not None or is_catalog_race(failure):
+            state = newer or state
+            try:
+                return await _answer(state, run, http)
+            except ApiError as error:
+                failure = error
+    return error_response(failure, state.verbosity)
+
+
+async def _answer(state: AppState, run: Run, http: HttpRequest) -> Response:
+    watch = Stopwatch()
+    identity = state.authenticator.identify(http.headers, time.time())
+    watch.lap("jwt")
+    if state.cache is None:
+        raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
+    request = read_api_request(http, state.request_rules)
+    watch.lap("parse")
+    planned = plan_request(request, state.cache, state.plan_rules)
+    watch.lap("plan")
+    try:
+        response = await _respond(state, state.cache, run, request, identity, planned, watch)
     except PoolError as error:
-        authenticated = identity is not None and (
-            identity.role != state.transaction_rules.anonymous_role
-        )
-        failure = pool_error(error, authenticated=authenticated)
-        return error_response(failure, state.verbosity)
+        authenticated = identity.role != state.transaction_rules.anonymous_role
+        raise pool_error(error, authenticated=authenticated) from error
+    watch.lap("response")
+    response = with_warnings(response, planned.warnings)
+    if state.server_timing:
+        response = replace(response, headers=(*response.headers, watch.header()))
+    return response
 
 
 async def _respond(
@@ -153,7 +173,11 @@ async def _respond(
     if isinstance(plan, Inspect):
         found = read_inspection(outcome.rows)
         document = openapi_document(
-            cache, plan.schema, found, state.openapi_mode, state.openapi
+            cache,
+            plan.schema,
+            found,
+            state.openapi_mode,
+            replace(state.openapi, path_prefix=request.path_prefix),
         )
         return inspect_response(plan.media_type, request, document, head=plan.head)
     return _answer_to(state, request, plan, outcome)
@@ -177,6 +201,7 @@ def transaction_for(
         extra_search_path=rules.extra_search_path,
         app_settings=rules.app_settings,
         function=function,
+        legacy=rules.legacy_gucs,
     )
     transaction = Transaction(
         statement=Statement(""),
@@ -203,9 +228,9 @@ def transaction_for(
         ),
         access=_access_mode(plan),
         after=planned_count_statement(plan.read)
-        if isinstance(plan, TableRead) and counts_by_plan and not _is_explained(plan)
+        if isinstance(plan, TableRead) and counts_by_plan and not is_explained(plan)
         else None,
-        keep=_check_of(plan, preferences) or keep_always,
+        keep=commit_check(plan, preferences),
         rollback=_rolls_back(rules, preferences),
     )
 
@@ -220,53 +245,18 @@ def _access_mode(plan: DatabasePlan) -> AccessMode:
             return plan.access
 
 
-def _is_explained(plan: DatabasePlan) -> bool:
-    return plan.answering.media_type.kind == "plan"
-
-
 def _rolls_back(rules: TransactionRules, preferences: Preferences) -> bool:
     if preferences.transaction is not None:
         return preferences.transaction == "rollback"
     return rules.rolls_back
 
 
-# --- checks that decide whether a transaction may commit --------------------------------------
-
-
-def violation(plan: DatabasePlan, preferences: Preferences, affected: int) -> ApiError | None:
-    """What is wrong with `affected` rows, if anything; then nothing may be committed."""
-    if _is_explained(plan):
-        return None
-    if isinstance(plan, TableWrite) and plan.kind == "upsert":
-        return None if affected == 1 else api_error("PGRST115")
-    if plan.answering.media_type.kind == "object" and affected != 1:
-        return api_error("PGRST116", details=f"The result contains {affected} rows")
-    limit = preferences.max_affected
-    bounded = isinstance(plan, FunctionCall) or (
-        isinstance(plan, TableWrite) and plan.kind in ("update", "delete")
-    )
-    if bounded and limit is not None and preferences.is_strict and affected > limit:
-        return api_error("PGRST124", details=f"The query affects {affected} rows")
-    return None
-
-
-def _check_of(
-    plan: DatabasePlan, preferences: Preferences
-) -> Callable[[Sequence[Row]], bool] | None:
-    """The check the pool makes before COMMIT; None when no result could fail it."""
-    if all(violation(plan, preferences, rows) is None for rows in (0, 1, 2)) and (
-        preferences.max_affected is None
-    ):
-        return None
-    return lambda rows: violation(plan, preferences, page_total(rows)) is None
-
-
 def _answer_to(
     state: AppState, request: ApiRequest, plan: DatabasePlan, outcome: Outcome
 ) -> Response:
-    if _is_explained(plan):
+    if is_explained(plan):
         return plan_response(plan.answering.media_type, request, plan_text(outcome))
-    failed = violation(plan, request.preferences, page_total(outcome.rows))
+    failed = violation(plan, request.preferences, outcome.rows)
     if failed is not None:
         raise failed
     result = read_result(outcome)

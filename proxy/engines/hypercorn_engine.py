@@ -13,6 +13,7 @@ here, and why (Hypercorn 0.18):
   stream on it, down;
 * a stream given up half-way is never reset, so the client waits for ever;
 * each request starts and cancels a task to watch for idleness; a timer does;
+* HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
 * every response waits for a sending task and a priority tree, and takes three writes. What
   fits into a frame and the windows goes out at once; the rest takes turns.
 """
@@ -27,11 +28,13 @@ from collections import OrderedDict
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from socket import socket
 from time import time
 from typing import Any, Final, cast
 
 import h2.events
+import h11
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hypercorn.asyncio.task_group import TaskGroup
@@ -43,7 +46,11 @@ from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.protocol.h11 import (
+    H2CProtocolRequiredError,
+    H2ProtocolAssumedError,
+    H11Protocol,
+)
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr, wrap_app
 from priority.priority import DeadlockError
@@ -265,9 +272,14 @@ class _Protocol(ProtocolWrapper):
         super().__init__(*args)
         if isinstance(self.protocol, H2Protocol):
             self.protocol = self._http2()
+        else:
+            self.protocol = _Http1(*self._arguments())
 
     def _http2(self) -> _Http2:
-        return _Http2(
+        return _Http2(*self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (
             self.app,
             self.config,
             self.context,
@@ -290,6 +302,34 @@ class _Protocol(ProtocolWrapper):
                 await self.protocol.initiate()
             if switch.data:
                 await self.protocol.handle(RawData(data=switch.data))
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 with reason phrases: the application's, or the status's own."""
+
+    async def _send_h11_event(
+        self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
+    ) -> None:
+        if isinstance(event, h11.Response):
+            started = getattr(self.stream, "response", None) or {}
+            event = h11.Response(
+                status_code=event.status_code,
+                headers=event.headers,
+                http_version=event.http_version,
+                reason=_reason_phrase(event.status_code, started.get("reason")),
+            )
+        await super()._send_h11_event(event)
+
+
+def _reason_phrase(status: int, chosen: str | None) -> bytes:
+    """What the status line ends in; a phrase that SQL chose is cut down to what may stand
+    there (RFC 9112, section 4)."""
+    if chosen is not None:
+        return "".join(c if " " <= c <= "~" else " " for c in chosen).encode()
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
 
 
 class _Turns:

@@ -72,6 +72,7 @@ class Listening:
 
 
 OnReady = Callable[[Listening], None]
+OnApp = Callable[[EdgeApp], None]
 SignalActions = Mapping[signal.Signals, Callable[[], object]]
 
 
@@ -80,6 +81,7 @@ def run_server(
     options: ServerOptions,
     *,
     on_ready: OnReady | None = None,
+    on_app: OnApp | None = None,
     actions: SignalActions | None = None,
     schema_cache: Callable[[], bytes] = bytes,
 ) -> int:

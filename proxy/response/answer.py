@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import quote
 
-from proxy.errors import ApiError, Verbosity, api_error
+from proxy.errors import api_error
 from proxy.plan.model import FunctionCall, Info, InsertPlan, TableRead, TableWrite
 from proxy.plan.read import Warned
 from proxy.request.media_types import MediaType, content_type_header
 from proxy.request.model import ApiRequest
 from proxy.request.preferences import Preferences, preference_applied
 from proxy.request.ranges import Range
-from proxy.response.gucs import with_overrides, with_overriding
+from proxy.response.gucs import with_overrides
 from proxy.response.model import Headers, Response
 from proxy.response.result import Result
 
@@ -24,22 +24,6 @@ POSTGREST_VERSION = "16.2"
 """The release whose behaviour this is, named where a header tells it."""
 
 _VARY = (b"vary", b"Accept, Prefer, Range")
-
-
-def error_response(error: ApiError, verbosity: Verbosity = "verbose") -> Response:
-    """The answer to a request that failed."""
-    body = error.body(verbosity)
-    own: Headers = (
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"proxy-status", b"PostgREST; error=" + _header_text(error.code)),
-    )
-    headers = with_overriding(own, error.headers)
-    return Response(error.status, headers, body, error.reason)
-
-
-def _header_text(text: str) -> bytes:
-    return "".join(c for c in text if " " <= c <= "~").encode()
 
 
 def info_response(info: Info) -> Response:
@@ -60,7 +44,10 @@ def read_response(plan: TableRead, request: ApiRequest, result: Result) -> Respo
     query = f"?{request.query.canonical}" if request.query.canonical else ""
     headers: Headers = (
         content_range,
-        (b"content-location", f"/{plan.target.name}{query}".encode(errors="replace")),
+        (
+            b"content-location",
+            f"{request.path_prefix}/{plan.target.name}{query}".encode(errors="replace"),
+        ),
         *(() if plan.head else (_content_length(body),)),
         *_content_headers(plan.answering.media_type, request),
         *_applied(_shared_preferences(request.preferences)),
@@ -86,7 +73,7 @@ def write_response(plan: TableWrite, request: ApiRequest, result: Result) -> Res
         status = 200 if merged and (result.inserted or 0) <= 0 else 201
         content = content or (_content_length(body),)
         content_range = _content_range(1, 0, counted)
-        location = _location(plan.target.name, result)
+        location = _location(f"{request.path_prefix}/{plan.target.name}", result)
         headers = (*location, content_range, *applied, *content)
     elif plan.kind == "upsert":
         created = (result.inserted or 0) > 0
@@ -191,14 +178,14 @@ def _content_range(first: int, last: int, total: int | None) -> tuple[bytes, byt
     return b"content-range", f"{rows}/{'*' if total is None else total}".encode()
 
 
-def _location(table: str, result: Result) -> Headers:
+def _location(path: str, result: Result) -> Headers:
     if not result.location:
         return ()
     pairs = "&".join(
         f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}"
         for key, value in result.location
     )
-    return ((b"location", f"/{table}?{pairs}".encode(errors="replace")),)
+    return ((b"location", f"{path}?{pairs}".encode(errors="replace")),)
 
 
 def _applied(preferences: Preferences) -> Headers:
@@ -224,7 +211,7 @@ def _write_preferences(plan: TableWrite, request: ApiRequest) -> Preferences:
             honoured = replace(honoured, resolution=given.resolution)
         return replace(honoured, missing=given.missing)
     if plan.kind == "update":
-        honoured = replace(honoured, missing=given.missing)
+        honoured = replace(honoured, missing=given.missing, update=given.update)
     if plan.kind in ("update", "delete"):
         honoured = replace(honoured, max_affected=given.max_affected)
     return honoured

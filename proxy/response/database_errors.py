@@ -163,6 +163,36 @@ def _reason_phrase(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+# --- errors that an old schema cache explains ---------------------------------------------
+
+_OUTDATED: Final = frozenset(
+    {
+        *("PGRST200", "PGRST202", "PGRST204", "PGRST205"),
+        "3F000",  # no such schema
+        "42703",  # no such column
+        "42704",  # no such type
+        "42804",  # a column's type is another
+        "42809",  # a relation's kind is another
+        "42846",  # a column's type is another
+        "42883",  # no such function
+        "42P01",  # no such relation
+        "42P10",  # no such key for ON CONFLICT
+    }
+)
+_LOST_IN_CATALOG: Final = ("cache lookup failed for ", "could not open relation with OID ")
+
+
+def may_be_outdated(error: ApiError) -> bool:
+    """Whether a newer schema cache could make the request succeed, or fail otherwise."""
+    return error.code in _OUTDATED or is_catalog_race(error)
+
+
+def is_catalog_race(error: ApiError) -> bool:
+    """Whether something was dropped in the middle of the statement that used it; run
+    again, the statement fails as it should."""
+    return error.code == "XX000" and error.message.startswith(_LOST_IN_CATALOG)
+
+
 # --- RAISE SQLSTATE 'PGRST' ---------------------------------------------------------------
 
 _MESSAGE_HINT: Final = (

@@ -43,6 +43,7 @@ class OpenApiOptions:
     port: int
     proxy_uri: str | None = None
     security_active: bool = False
+    path_prefix: str = ""
 
 
 def openapi_document(
@@ -133,12 +134,13 @@ def _address(options: OpenApiOptions) -> tuple[str, str, str]:
     """Scheme, host with port, and base path by which clients reach the server."""
     if options.proxy_uri is None:
         host = "0.0.0.0" if options.host in _ANY_HOST else options.host  # noqa: S104
-        return "http", f"{host}:{options.port}", "/"
+        return "http", f"{host}:{options.port}", options.path_prefix or "/"
     uri = urlsplit(options.proxy_uri)
     scheme = uri.scheme.lower()
     port = uri.port or (443 if scheme == "https" else 80)
     host = uri.netloc.rpartition("@")[2].removesuffix(f":{uri.port}")
-    return scheme, f"{host}:{port}", uri.path or "/"
+    base_path = f"{uri.path.rstrip('/')}{options.path_prefix}" if options.path_prefix else uri.path
+    return scheme, f"{host}:{port}", base_path or "/"
 
 
 _ANY_HOST: Final = frozenset({"*", "*4", "!4", "*6", "!6"})

@@ -31,6 +31,26 @@ def page_total(rows: Sequence[Row]) -> int:
     return int(rows[0]["page"]) if rows else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How a by-key update met its rows.
+
+    `asked` rows are in the payload, `keyless` of them without a whole key, `keys` counts
+    their different keys; `updated` rows have `met` different keys.
+    """
+
+    asked: int
+    keyless: int
+    keys: int
+    updated: int
+    met: int
+
+
+def read_matching(rows: Sequence[Row]) -> Matching:
+    """The matching in the answer to a by-key update."""
+    return Matching(*json.loads(rows[0]["matching"]))
+
+
 def read_result(outcome: Outcome) -> Result:
     """The result in the outcome of `proxy.sql.statements.main_statement`."""
     if not outcome.rows:
