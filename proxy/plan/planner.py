@@ -17,6 +17,7 @@ from proxy.plan.model import (
     Info,
     Inspect,
     Plan,
+    ReadPlan,
     TableRead,
     TableWrite,
 )
@@ -85,6 +86,21 @@ def _addressed(request: ApiRequest) -> Addressed:
     return Addressed(conditions, query.order, {**query.ranges, (): request.range})
 
 
+def _read_plan(
+    request: ApiRequest, cache: SchemaCache, rules: PlanRules, table: QualifiedName
+) -> tuple[ReadPlan, tuple[Warned, ...]]:
+    """The rows of the answer: of the table itself, or of what the write or call left."""
+    return plan_read(
+        cache,
+        rules.read,
+        table,
+        request.query.select,
+        _addressed(request),
+        from_cte=request.action.kind != "read",
+        caps_rows=not request.action.is_mutation,
+    )
+
+
 def _answering(
     request: ApiRequest,
     cache: SchemaCache,
@@ -114,15 +130,7 @@ def _check_preferences(preferences: Preferences) -> None:
 def _table_read(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Planned:
     target = request.action.target
     _table(cache, target)
-    read, warnings = plan_read(
-        cache,
-        rules.read,
-        target,
-        request.query.select,
-        _addressed(request),
-        from_cte=False,
-        caps_rows=True,
-    )
+    read, warnings = _read_plan(request, cache, rules, target)
     answering = _answering(request, cache, rules, target, read.has_default_select)
     _check_preferences(request.preferences)
     return Planned(TableRead(read, answering, target, request.action.head), warnings)
@@ -131,15 +139,7 @@ def _table_read(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Pl
 def _table_write(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Planned:
     target = request.action.target
     _table(cache, target)
-    read, warnings = plan_read(
-        cache,
-        rules.read,
-        target,
-        request.query.select,
-        _addressed(request),
-        from_cte=True,
-        caps_rows=False,
-    )
+    read, warnings = _read_plan(request, cache, rules, target)
     mutation = plan_mutation(cache, request, read)
     _check_preferences(request.preferences)
     answering = _answering(request, cache, rules, target, read.has_default_select)
@@ -151,15 +151,7 @@ def _table_write(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> P
 def _function_call(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Planned:
     function = find_function(cache, request)
     row_type = QualifiedName(function.schema, function.table_name or function.name)
-    read, warnings = plan_read(
-        cache,
-        rules.read,
-        row_type,
-        request.query.select,
-        _addressed(request),
-        from_cte=True,
-        caps_rows=True,
-    )
+    read, warnings = _read_plan(request, cache, rules, row_type)
     call = plan_call(function, request, read)
     answering = _answering(request, cache, rules, row_type, read.has_default_select)
     preferences = request.preferences
