@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,8 @@ def run_demo(demo: Demo, say: Say) -> int:
 
     Raises `DemoError`, `pool.PoolError` and `ServerError`; PostgreSQL is stopped by then.
     """
+    # Until the server has its own handlers, SIGTERM is to end us as orderly as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _own(demo.directory):
         _require_free(demo.port)
         secret = _secret(demo.directory)

@@ -1,7 +1,14 @@
 """The configuration: `Settings`, and how it is loaded."""
 
 from proxy.settings.errors import SettingsError
-from proxy.settings.load import Loaded, load_settings, with_database_settings
+from proxy.settings.load import Loaded, keep_fixed, load_settings, with_database_settings
 from proxy.settings.model import Settings
 
-__all__ = ["Loaded", "Settings", "SettingsError", "load_settings", "with_database_settings"]
+__all__ = [
+    "Loaded",
+    "Settings",
+    "SettingsError",
+    "keep_fixed",
+    "load_settings",
+    "with_database_settings",
+]

@@ -104,6 +104,16 @@ def with_database_settings(settings: Settings, rows: Mapping[str, str]) -> Setti
     return changed
 
 
+def keep_fixed(running: Settings, fresh: Settings) -> Settings:
+    """`fresh`, except for what changes with a restart only: that stays as it runs."""
+    fixed = {
+        setting.attribute: getattr(running, setting.attribute)
+        for setting in TABLE
+        if not setting.facts.reloadable
+    }
+    return replace(fresh, **fixed)
+
+
 def read_value(setting: Setting, name: str, raw: Raw) -> Any:
     """The value that `raw`, found under `name`, has for `setting`. Raises SettingsError."""
     try:

@@ -210,6 +210,28 @@ class Settings:
             in_database=True,
         ),
     ] = None
+    db_use_legacy_gucs: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Also set `request.jwt.claim.NAME`, `request.header.NAME` and"
+            " `request.cookie.NAME`, as PostgREST did up to version 11. Names that PostgreSQL"
+            " does not allow, such as those with dashes, are left out.",
+            in_database=True,
+            own=True,
+        ),
+    ] = False
+    db_reload_on_miss_interval: Annotated[
+        int,
+        Facts(
+            whole_number(1, label="seconds"),
+            "When a request names something the schema cache does not know, look, at most once"
+            " in so many seconds, whether the schema has changed; if it has, reload the cache"
+            " and try the request again. 0 turns this off.",
+            in_database=True,
+            own=True,
+        ),
+    ] = 1
     db_channel: Annotated[
         str, Facts(text("pgrst"), "The channel of `NOTIFY` on which reloads are asked for.")
     ] = "pgrst"
@@ -496,6 +518,16 @@ class Settings:
     ] = "error"
     log_query: Annotated[
         bool, Facts(BOOLEAN, "Log the SQL of the requests that `log-level` lets through.")
+    ] = False
+    url_schema_prefix: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Let a path begin with an exposed schema: `/v1/articles` is `/articles` with the"
+            " profile `v1`.",
+            in_database=True,
+            own=True,
+        ),
     ] = False
     url_use_legacy_target_names: Annotated[
         bool,

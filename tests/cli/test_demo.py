@@ -210,13 +210,14 @@ def test_no_postgresql(directory: Path) -> None:
     assert found.stderr.startswith("edgerest: There is no PostgreSQL to run in /nowhere")
 
 
-def test_interrupted_while_loading_it_ends_at_once(directory: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_loading_it_ends_at_once(directory: Path, number: int) -> None:
     place = directory.parent / "interrupted"
     with start_edgerest(
         "demo", "--port", "0", "--rows", "2000000", EDGEREST_DEMO_DIR=str(place)
     ) as running:
         running.wait_for("people and projects")
-        assert running.stop() == 130
+        assert running.stop(number) == 130
         assert "Traceback" not in running.output
     assert not list(place.glob("postgres/data/postmaster.pid"))
 

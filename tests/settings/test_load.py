@@ -8,7 +8,7 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from proxy.settings import Loaded, Settings, SettingsError, load_settings
+from proxy.settings import Loaded, Settings, SettingsError, keep_fixed, load_settings
 
 SECRET = "a secret for tests that is long enough"
 
@@ -360,3 +360,17 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is not UTF-8 text"):
         load_settings(tmp_path / "binary", {})
+
+
+def test_a_reload_keeps_what_needs_a_restart() -> None:
+    running = Settings(db_pool=3, server_port=4000, db_max_rows=1, server_max_body=1)
+    fresh = Settings(
+        db_pool=5, server_port=5000, db_max_rows=2, app_settings=(("app.settings.a", "b"),)
+    )
+    assert keep_fixed(running, fresh) == Settings(
+        db_pool=3,
+        server_port=4000,
+        db_max_rows=2,
+        server_max_body=1,
+        app_settings=(("app.settings.a", "b"),),
+    )

@@ -30,6 +30,10 @@ from
     (select count(*)::int as total from api.users) as people,
     (select count(*)::int as total from api.projects) as projects,
     lateral (
+        select timestamptz '2025-01-06 08:00Z'
+            + interval '1 minute' * internal.pick(i, 23, 960000) as created_at
+    ) as times,
+    lateral (
         select
             -- The first tasks are Ada's own projects', so that examples can name them.
             case
@@ -39,13 +43,15 @@ from
             end as project_id,
             case
                 when i <= 40 then 'pending'
+                when created_at < '2026-05-01' then internal.pick_word(i, 22, array[
+                    'done', 'done', 'done', 'done', 'done', 'done', 'done', 'done', 'done',
+                    'done', 'cancelled', 'cancelled', 'cancelled', 'pending', 'in_progress'
+                ])
                 else internal.pick_word(i, 22, array[
-                    'pending', 'pending', 'pending', 'in_progress', 'in_progress', 'review',
-                    'done', 'done', 'done', 'done', 'cancelled'
+                    'pending', 'pending', 'pending', 'pending', 'in_progress', 'in_progress',
+                    'review', 'done', 'done', 'cancelled'
                 ])
             end::api.task_status as status,
-            timestamptz '2025-01-06 08:00Z'
-                + interval '1 minute' * (internal.pick(i, 23, 960000)) as created_at,
             internal.pick_word(i, 24, array[
                 'Fix', 'Review', 'Document', 'Speed up', 'Test', 'Redesign', 'Simplify',
                 'Monitor', 'Translate', 'Replace', 'Automate', 'Check', 'Extend', 'Repair',
