@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from proxy.errors import api_error
 from proxy.request.grammar import readers
+from proxy.request.grammar.combinators import Budget
 from proxy.request.model import EmbedPath, FieldPath, Filter, QueryParams, SelectField
 from proxy.request.ranges import Range, range_of
 
@@ -50,18 +51,19 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
                 filters.append(pair)
 
     # The order of reading decides which of several errors is reported.
+    budget = Budget()
     order = tuple(
-        (readers.read_tree_path(key)[0], readers.read_order(value))
+        (readers.read_tree_path(key, budget)[0], readers.read_order(value, budget))
         for key, value in by_last_word.get("order", ())
     )
     logic = tuple(
-        readers.read_logic(key, value) for key, value in by_last_word.get("logic", ())
+        readers.read_logic(key, value, budget) for key, value in by_last_word.get("logic", ())
     )
     columns = single.get("columns")
-    written = None if columns is None else frozenset(readers.read_columns(columns))
+    written = None if columns is None else frozenset(readers.read_columns(columns, budget))
     select = single.get("select")
-    items = _WHOLE_ROW if select is None else readers.read_select(select)
-    conditions, arguments = _filters_and_arguments(filters, is_call_read=is_call_read)
+    items = _WHOLE_ROW if select is None else readers.read_select(select, budget)
+    conditions, arguments = _filters_and_arguments(filters, budget, is_call_read=is_call_read)
     conflict = single.get("on_conflict")
     return QueryParams(
         canonical=canonical_query(raw_pairs),
@@ -69,8 +71,8 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
         filters=conditions,
         logic=logic,
         order=order,
-        on_conflict=None if conflict is None else readers.read_on_conflict(conflict),
-        ranges=_ranges(by_last_word.get("limit", ()), by_last_word.get("offset", ())),
+        on_conflict=None if conflict is None else readers.read_on_conflict(conflict, budget),
+        ranges=_ranges(by_last_word.get("limit", ()), by_last_word.get("offset", ()), budget),
         columns=written,
         arguments=arguments,
         filter_names=frozenset(key for key, _ in filters),
@@ -118,16 +120,16 @@ def canonical_query(pairs: Sequence[RawPair]) -> str:
 
 
 def _filters_and_arguments(
-    pairs: Iterable[Pair], *, is_call_read: bool
+    pairs: Iterable[Pair], budget: Budget, *, is_call_read: bool
 ) -> tuple[tuple[tuple[EmbedPath, Filter], ...], tuple[Pair, ...]]:
     conditions: list[tuple[EmbedPath, Filter]] = []
     arguments: list[Pair] = []
     for key, value in pairs:
-        path, field = readers.read_tree_path(key)
+        path, field = readers.read_tree_path(key, budget)
         if is_call_read:
-            operation = readers.read_filter_or_argument(value)
+            operation = readers.read_filter_or_argument(value, budget)
         else:
-            operation = readers.read_filter(value)
+            operation = readers.read_filter(value, budget)
         if operation is None:
             arguments.append((field.name, value))
         else:
@@ -135,12 +137,14 @@ def _filters_and_arguments(
     return tuple(conditions), tuple(arguments)
 
 
-def _ranges(limits: Iterable[Pair], offsets: Iterable[Pair]) -> Mapping[EmbedPath, Range]:
+def _ranges(
+    limits: Iterable[Pair], offsets: Iterable[Pair], budget: Budget
+) -> Mapping[EmbedPath, Range]:
     rows = dict(limits)
     starts = {key.removesuffix("offset") + "limit": value for key, value in offsets}
     ranges: dict[EmbedPath, Range] = {}
     for key in rows.keys() | starts.keys():
-        path, _ = readers.read_tree_path(key)
+        path, _ = readers.read_tree_path(key, budget)
         # Only the bare parameters speak of the root.
         if path or key == "limit":
             ranges[path] = range_of(rows.get(key), starts.get(key))

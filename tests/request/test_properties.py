@@ -34,7 +34,8 @@ T = TypeVar("T")
 # --- texts that look like the grammar ------------------------------------------------------
 
 PIECES = [
-    *'a0_$- ,.:()!*"\\{}é\t\n|',
+    *'a0_$- ,.:()!*"\\{}é²١\t\n|',
+    *('"a"', '"a,b"', '"\\""', "a-b", "é-a", '"*"', '"count"', "->b-c", '->"d"', "->-1"),
     *("id", "name", "12", "->", "->>", "::", "...", "and(", "or(", "not.", "and", "or"),
     *("eq.", "in.(", "is.", "null", "fts", "like(any).", "(all)", "isdistinct.", "is.null"),
     *("count", "count()", ".sum()", ".min()", "!inner", "!left", ".desc", ".asc"),
@@ -79,6 +80,9 @@ LEAVES = [
     *("not.not.eq.1", "a->0.like(any).x", "a->b->>c.eq.1", 'a->"b".eq.1', "a.gt.x y"),
     *("b.in.(1,2)", "b.in.( 1,2)", 'b.in.(1,"2)")', "b.in.()", "b.not.in.(1)", "b.in.1"),
     *("c.is.null", "c.is.nullx", "c.is.NULL", "c.cs.{1,2}", "c.eq.{", "c.eq.}", "c.eq.("),
+    *('c.eq."x,y"', 'c.eq."x"y', 'c.eq."x', 'c.in.("a)",b)', 'c.in.("a"b,c)', 'c.is."null"'),
+    *("c.eq.{1}2", "c.eq.a{", "c.eq.a(b", '"c d".eq.1', 'a->"b c".eq.1', "a->b-c.eq.1"),
+    *('c.eq."\\""', 'c.in.("\\"",b)', 'c.in.(a"b",c)', "²a.eq.1", "c.cs.{1,2}", "c.like.x)y"),
     *('c.eq."x,y"', "c.fts(en).x", "c.isdistinct.1", "c.noop.1", "é.eq.1", ""),
 ]
 tree_texts = st.recursive(
@@ -112,6 +116,11 @@ def test_a_shortcut_reads_the_trees_the_grammar_reads(text: str) -> None:
         (shortcuts.operation, "like(any).{a*}"),
         (shortcuts.operation, 'in.("a,b","c)\\"d",e f,)'),
         (shortcuts.logic_tree, "and(a.eq.1,not.or(b.is.null,c.in.(1,2)),d->e.not.gt.1)"),
+        (shortcuts.logic_tree, 'or("a b".eq."x,y",c.cs.{1,2},é-d.in.("a)",b))'),
+        (shortcuts.select_items, '"a b":c-d->"e f"->>g-h,é,"r"!"f k"("*"!x())'),
+        (shortcuts.order_terms, '"a,b".desc,é-a("c d"->e-f),g->0.asc'),
+        (shortcuts.names, '"a,b",c-d,é'),
+        (shortcuts.tree_path, '"r.s".a-b->"c.d"->>e-f'),
     ],
 )
 def test_plain_shapes_take_the_shortcut(shortcut: Callable[[str], Any], text: str) -> None:

@@ -28,6 +28,9 @@ E = TypeVar("E")
 
 MAX_NESTING: Final = 50
 """Levels of parentheses accepted: far beyond any query, far below Python's stack limit."""
+MAX_STEPS: Final = 8_000
+"""Steps that reading one query string may cost (see `Budget`); hundreds of odd items."""
+_CHARACTERS_A_STEP: Final = 16
 
 
 class Message(NamedTuple):
@@ -50,14 +53,33 @@ class SyntaxProblem(NamedTuple):
 
 
 @dataclass(slots=True)
+class Budget:
+    """The steps that are left for reading one query string.
+
+    A step is one attempt to read a character, a word or a run of up to 16 characters: a
+    few microseconds, whatever is tried. The texts of one query string share a budget, so
+    that none blocks the event loop for long. Plain texts (`shortcuts`) cost no steps.
+    """
+
+    left: int = MAX_STEPS
+
+    def take(self, steps: int = 1) -> None:
+        """Uses up `steps`; raises `TooComplexError` when there are no more."""
+        self.left -= steps
+        if self.left < 0:
+            raise TooComplexError
+
+
+@dataclass(slots=True)
 class Source:
-    """The text being read and how many parentheses deep the reader is.
+    """The text being read, the steps left for it and how many parentheses deep it is read.
 
     `replies` holds, for each `remembered` parser, the last offset it was asked at and what
     it replied.
     """
 
     text: str
+    budget: Budget = field(default_factory=Budget)
     depth: int = 0
     replies: dict[object, tuple[int, Any]] = field(default_factory=dict)
 
@@ -90,14 +112,26 @@ class NestedTooDeeplyError(Exception):
         self.offset = offset
 
 
-def parse(parser: Parser[T], text: str, description: str) -> T:
+class TooComplexError(Exception):
+    """The budget is used up."""
+
+
+def parse(parser: Parser[T], text: str, description: str, budget: Budget | None = None) -> T:
     """The value `parser` reads from the start of `text`; what follows it is ignored.
 
-    `description` names the text in the error ("failed to parse filter (x)").
+    `description` names the text in the error ("failed to parse filter (x)"), `budget` is
+    what reading may cost (None: as much as one query string).
     Raises `ApiError` PGRST100.
     """
     try:
-        reply = parser(Source(text), 0)
+        reply = parser(Source(text, budget or Budget()), 0)
+    except TooComplexError:
+        raise api_error(
+            "PGRST100",
+            message="query string is too complex",
+            details=f"Reading it takes more than {MAX_STEPS} steps",
+            hint="Ask for less at once, or write names without spaces around them",
+        ) from None
     except NestedTooDeeplyError as problem:
         raise api_error(
             "PGRST100",
@@ -193,6 +227,7 @@ def one(accepts: Callable[[str], bool], *labels: str) -> Parser[str]:
     expected = _expected(labels)
 
     def run(source: Source, at: int) -> Reply[str]:
+        source.budget.take()
         text = source.text
         if at < len(text) and accepts(text[at]):
             return Success(text[at], at + 1, True, SyntaxProblem(at + 1))
@@ -225,6 +260,7 @@ def _run_of(
         end, size = at, len(text)
         while end < size and accepts(text[end]):
             end += 1
+        source.budget.take(1 + (end - at) // _CHARACTERS_A_STEP)
         problem = SyntaxProblem(end, (*expected, end))
         if end == at and at_least_one:
             return Failure(False, problem)
@@ -248,6 +284,7 @@ def string(wanted: str) -> Parser[str]:
     expected = Message("expected", f'"{wanted}"')
 
     def run(source: Source, at: int) -> Reply[str]:
+        source.budget.take()
         text = source.text
         if text.startswith(wanted, at):
             end = at + len(wanted)
@@ -274,6 +311,7 @@ _END: Final = Message("expected", "end of input")
 
 def end_of_input(source: Source, at: int) -> Reply[None]:
     """Succeeds at the end of the text only."""
+    source.budget.take()
     text = source.text
     if at >= len(text):
         return Success(None, at, False, SyntaxProblem(at, (_END, at)))
