@@ -79,7 +79,7 @@ from
             ]) as symptom,
             internal.pick_word(i, 28, array[
                 'Two customers have called about it.',
-                'A short note in the manual would do for now.',
+                'A short note in the manual would do.',
                 'The team agreed to look at it this sprint.',
                 'See the monitoring dashboard for the numbers.',
                 'It blocks the release.',
