@@ -1,6 +1,6 @@
-"""Opening a session with PostgreSQL.
+"""Opening connections to PostgreSQL.
 
-In: a `Target`. Out: a `Session`, or `ConnectionFailed` with the reason.
+In: a `Target`. Out: a connection or a `Session`, or `ConnectionFailed` with the reason.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from pool.model import IsolationLevel, Statement
 from pool.session import Session
 
 
-async def connect(target: Target, *, prepared_statements: bool = True) -> Session:
-    """A new session; `ConnectionFailed` when there can't be one.
+async def dial(
+    target: Target, *, server_kind: str | None = None
+) -> asyncpg.Connection[asyncpg.Record]:
+    """An open connection that is kept alive; `ConnectionFailed` when there can't be one.
 
-    `prepared_statements=False` keeps no statement on the server, as a pooler in transaction
-    mode requires.
+    `server_kind` replaces the target's own `target_session_attrs`.
     """
+    kind: Any = server_kind
+    connection: asyncpg.Connection[asyncpg.Record]
     try:
         connection = await asyncpg.connect(
-            target.uri, timeout=target.connect_timeout, statement_cache_size=0
+            target.uri,
+            timeout=target.connect_timeout,
+            statement_cache_size=0,
+            target_session_attrs=kind,
         )
     except TimeoutError:
         raise ConnectionFailed(
@@ -35,8 +41,22 @@ async def connect(target: Target, *, prepared_statements: bool = True) -> Sessio
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
         raise ConnectionFailed(f"the database can't be reached: {error}") from error
     try:
-        session = Session(connection, prepared_statements=prepared_statements)
         _keep_alive(connection, target.keepalive)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def connect(target: Target, *, prepared_statements: bool = True) -> Session:
+    """A new session; `ConnectionFailed` when there can't be one.
+
+    `prepared_statements=False` keeps no statement on the server, as a pooler in transaction
+    mode requires.
+    """
+    connection = await dial(target)
+    try:
+        session = Session(connection, prepared_statements=prepared_statements)
         if prepared_statements:
             session.default_isolation = await _default_isolation(session)
     except PoolError as error:

@@ -21,6 +21,7 @@ from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.session import Session
 
+_MOST_FUNCTION_ARGUMENTS: Final = 100
 _READ_ONLY: Final = ("transaction_read_only", "on")
 
 
@@ -107,10 +108,12 @@ def _settings_sql(count: int) -> str:
     num_nulls is never negative, which the planner does not know: every argument is
     evaluated, and no row is left.
     """
-    calls = ", ".join(
-        f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(count)
+    calls = [f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(count)]
+    counts = (
+        f"pg_catalog.num_nulls({', '.join(calls[first : first + _MOST_FUNCTION_ARGUMENTS])})"
+        for first in range(0, count, _MOST_FUNCTION_ARGUMENTS)
     )
-    return f"select where pg_catalog.num_nulls({calls}) < 0"
+    return f"select where {' + '.join(counts)} < 0"
 
 
 def _drop_rows(before: Statement | None) -> tuple[Statement, ...]:

@@ -1,52 +1,75 @@
 """An app: one database with everything that belongs to it, and nothing global.
 
-`App` owns the pool, the schema cache, the keys and the token cache of the settings it was
-made from. It is started and closed by the server; `answer` is what the data plane calls.
+`App` owns the pool, the listener, the schema cache, the keys and the token cache of the
+settings it was made from, and keeps them up to date while it serves. It is started and
+closed by the server; `answer` is what the data plane calls. What requests depend on is one
+value, `state`: a reload makes a new one aside and swaps it whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pool import ConnectionFailed, Pool, PoolError
-from proxy.auth.keys import load_keys
-from proxy.auth.model import AuthRules
-from proxy.auth.role_claim import parse_role_claim
-from proxy.auth.token_cache import Authenticator
-from proxy.pipeline import AppState, TransactionRules, answer
-from proxy.plan.planner import PlanRules
-from proxy.plan.read import ReadRules
-from proxy.request.api_request import RequestRules
+from pool.listener import Listener
+from pool.model import Transaction
+from proxy.app_state import (
+    app_state,
+    authenticates_alike,
+    cache_options,
+    make_authenticator,
+)
+from proxy.pipeline import AppState, answer
+from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
-from proxy.response.answer import POSTGREST_VERSION
 from proxy.response.model import Response
-from proxy.response.openapi import OpenApiOptions
-from proxy.schema_cache.load import CacheOptions, load_schema_cache
-from proxy.schema_cache.model import QualifiedName
-from proxy.settings import Settings
+from proxy.schema_cache.fingerprint import fingerprint_statement
+from proxy.schema_cache.load import CacheOptions, load_schema_cache, reload_role_settings
+from proxy.schema_cache.model import SchemaCache
+from proxy.schema_cache.queries import SETTINGS
+from proxy.schema_cache.rechecks import Rechecks
+from proxy.settings import Loaded, Settings, SettingsError
+from proxy.settings.database import read_database_settings
+from proxy.settings.reload import reloaded_settings
 
 logger = logging.getLogger(__name__)
 
-_MAX_WAIT: Final = 32.0
-"""Seconds at most between two attempts to load the schema cache."""
 _REFUSALS: Final = ("28", "3D")
 """SQLSTATE classes of a database that answers, but never will let this user in."""
+
+Follower = Callable[[Settings], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaLoads:
+    """How often the schema cache was loaded, how often in vain, and how many seconds the
+    last success took."""
+
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0
 
 
 class App:
     """One app of the server.
 
-    Until the schema cache is loaded every request is answered 503 PGRST002; a reload that
-    fails leaves the old cache serving.
+    `reread` gives what the configuration file and the environment say now; without it a
+    reload reads the database's settings only. Until the schema cache is loaded every request
+    is answered 503 PGRST002; a reload that fails leaves the old state serving.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings: Final = settings
-        self._state = app_state(settings)
+    def __init__(
+        self, settings: Settings, *, reread: Callable[[], Loaded] | None = None
+    ) -> None:
+        self._written = settings
+        self._settings = settings
+        self._reread = reread
+        self._state = app_state(settings, make_authenticator(settings), None)
         self._pool = Pool(
             settings.db_uri,
             size=settings.db_pool,
@@ -55,12 +78,28 @@ class App:
             max_lifetime=settings.db_pool_max_lifetime,
             prepared_statements=settings.db_prepared_statements,
         )
-        self._loading: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+        self._reloading = asyncio.Lock()
+        self._reloads = Reloads(self._try_to_reload)
+        self._rechecks = Rechecks(self._recheck)
+        self._fingerprint: str | None = None
+        self._schema_loads = SchemaLoads()
+        self._followers: list[Follower] = []
+        self._told: set[str] = set()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in use, those of the database included once it was asked."""
+        return self._settings
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be answered from the database."""
-        return self._state.cache is not None
+        """Whether requests can be answered from the database.
+
+        While the listener is cut off the database is, too, or the schema may be out of date.
+        """
+        listening = self._listener is None or self._listener.listening
+        return self._state.cache is not None and listening
 
     @property
     def state(self) -> AppState:
@@ -72,113 +111,204 @@ class App:
         """The app's connections."""
         return self._pool
 
+    @property
+    def schema_loads(self) -> SchemaLoads:
+        """What loading the schema cache came to so far."""
+        return self._schema_loads
+
+    def follow(self, follower: Follower) -> None:
+        """Call `follower` with the settings in use, now and whenever they change."""
+        self._followers.append(follower)
+        follower(self._settings)
+
+    async def answer(self, request: HttpRequest) -> Response:
+        """The response to one request. Never raises for what the client sent."""
+        return await answer(self._state, self._pool.run, request, self._renewed)
+
+    # --- life ---------------------------------------------------------------------------
+
     async def start(self) -> None:
-        """Opens the pool and loads the schema cache.
+        """Opens the pool, begins to listen, reads settings and schema.
 
         A database that is away is tried again in the background, with back-off, while
         the server already answers 503. Raises ConnectionFailed when trying again would
-        not help (the database refuses the user or does not exist).
+        not help (the database refuses the user or does not exist), and SettingsError when
+        the database's settings make no sense.
         """
+        self._listen()
         try:
             await self._pool.open()
-            await self.reload_schema_cache()
+            if self._listener is not None:
+                # What is announced while the schema is read must not be missed.
+                await self._listener.first_attempt()
+            await self.reload(BOTH)
         except ConnectionFailed as error:
             if (error.sqlstate or "").startswith(_REFUSALS):
                 raise
             logger.warning("%s", error)
-            self._loading = asyncio.create_task(self._load_until_done())
+            self._reloads.ask(BOTH)
         except PoolError as error:
             logger.warning("The schema cache could not be loaded: %s", error)
-            self._loading = asyncio.create_task(self._load_until_done())
+            self._reloads.ask(BOTH)
+        self._reloads.start()
 
-    async def reload_schema_cache(self) -> None:
-        """Builds a new schema cache and swaps it in. Raises PoolError, keeping the old."""
-        settings = self.settings
-        options = CacheOptions(
-            schemas=settings.db_schemas,
-            extra_search_path=settings.db_extra_search_path,
-            hoisted_settings=settings.db_hoisted_tx_settings,
-        )
-        cache = await load_schema_cache(self._pool, options)
-        self._state = replace(self._state, cache=cache)
+    async def close(self) -> None:
+        """Closes the pool, waiting for what runs on it."""
+        await self._reloads.close()
+        await self._rechecks.close()
+        if self._listener is not None:
+            await self._listener.close()
+        await self._pool.close()
+
+    def _listen(self) -> None:
+        if self._settings.db_channel_enabled:
+            self._listener = Listener(
+                self._settings.db_uri,
+                self._settings.db_channel,
+                on_message=lambda payload: self._reloads.ask(parts_of(payload)),
+                on_return=lambda: self._reloads.ask(BOTH),
+            )
+            self._listener.start()
+
+    async def _listen_anew(self) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+        self._listen()
+
+    # --- reloads ------------------------------------------------------------------------
+
+    def ask_reload(self, parts: frozenset[Part]) -> None:
+        """Reload `parts` soon; returns at once."""
+        self._reloads.ask(parts)
+
+    async def reload(self, parts: frozenset[Part]) -> None:
+        """Reads `parts` anew and swaps them in; the database's settings go with the schema.
+
+        Raises PoolError, keeping what could not be read as it was. Settings that make no
+        sense are kept as they were with a warning, or raise SettingsError when there is
+        nothing to keep yet.
+        """
+        async with self._reloading:
+            before = self._settings
+            settings = before
+            if "config" in parts or before.db_config:
+                settings = await self._newest_settings()
+            await self._take(settings, read_schema="schema" in parts)
+        heard = (settings.db_channel, settings.db_channel_enabled)
+        if heard != (before.db_channel, before.db_channel_enabled):
+            await self._listen_anew()
+
+    async def _try_to_reload(self, parts: frozenset[Part]) -> bool:
+        try:
+            await self.reload(parts)
+        except (PoolError, SettingsError) as error:
+            state = "the old state serves" if self._state.cache else "not serving yet"
+            logger.warning("The reload failed, %s: %s", state, error)
+            return False
+        return True
+
+    async def _newest_settings(self) -> Settings:
+        starting = self._state.cache is None
+        try:
+            found, need_restart = await self._find_settings()
+        except SettingsError as error:
+            if starting:
+                raise
+            for problem in error.problems:
+                logger.warning("The settings stay as they were: %s", problem)
+            return self._settings
+        if not starting:
+            reloaded = reloaded_settings(self._settings, found)
+            found, need_restart = reloaded.settings, need_restart | {*reloaded.need_restart}
+        self._tell({f"{key} has changed; a restart applies it" for key in need_restart})
+        return found
+
+    async def _find_settings(self) -> tuple[Settings, set[str]]:
+        """What file and database say, and which keys of the file need a restart."""
+        need_restart: set[str] = set()
+        if self._reread is not None and self._state.cache is not None:
+            # Files may be slow, or pipes.
+            loaded = await asyncio.to_thread(self._reread)
+            reloaded = reloaded_settings(self._written, loaded.settings)
+            self._written = reloaded.settings
+            need_restart.update(reloaded.need_restart)
+        written = self._written
+        found = await read_database_settings(self._pool, written)
+        if found.db_pre_config != written.db_pre_config:
+            # The role's settings may name the function that sets the others.
+            again = replace(written, db_pre_config=found.db_pre_config)
+            found = await read_database_settings(self._pool, again)
+        return found, need_restart
+
+    def _tell(self, warnings: set[str]) -> None:
+        """Warn of what was not warned of the last time."""
+        for warning in sorted(warnings - self._told):
+            logger.warning("%s", warning)
+        self._told = warnings
+
+    async def _take(self, settings: Settings, *, read_schema: bool) -> None:
+        cache, options = self._state.cache, cache_options(settings)
+        if cache is None or options != cache_options(self._settings):
+            self._apply(settings, await self._read_schema(options))
+            return
+        # A schema that can't be read now must not hold up, say, a new secret.
+        self._apply(settings, cache)
+        if read_schema:
+            self._apply(settings, await self._read_schema(options))
+        else:
+            self._apply(settings, await reload_role_settings(self._pool, cache))
+
+    def _apply(self, settings: Settings, cache: SchemaCache) -> None:
+        before, authenticator = self._settings, self._state.authenticator
+        if not authenticates_alike(before, settings):
+            authenticator = make_authenticator(settings)
+        self._settings = settings
+        self._state = app_state(settings, authenticator, cache)
+        if settings != before:
+            logger.info("Settings reloaded")
+            for follower in self._followers:
+                follower(settings)
+
+    async def _read_schema(self, options: CacheOptions) -> SchemaCache:
+        began, loads = time.monotonic(), self._schema_loads
+        try:
+            # First: what changes in between is read now, and again when it is missed.
+            fingerprint = await self._read_fingerprint(options)
+            cache = await load_schema_cache(self._pool, options)
+        except PoolError:
+            self._schema_loads = replace(loads, failed=loads.failed + 1)
+            raise
+        took = time.monotonic() - began
+        self._schema_loads = SchemaLoads(loads.succeeded + 1, loads.failed, took)
+        self._fingerprint = fingerprint
+        self._rechecks.put_off()
         logger.info(
             "Schema cache loaded: %d relations, %d functions",
             len(cache.tables),
             len(cache.functions),
         )
+        return cache
 
-    async def _load_until_done(self) -> None:
-        wait = 1.0
-        while not self.ready:
-            await asyncio.sleep(wait)
-            try:
-                await self.reload_schema_cache()
-            except PoolError as error:
-                wait = min(wait * 2, _MAX_WAIT)
-                logger.warning("The schema cache could not be loaded: %s", error)
+    # --- requests that fail for an old schema cache -----------------------------------------
 
-    async def answer(self, request: HttpRequest) -> Response:
-        """The response to one request. Never raises for what the client sent."""
-        return await answer(self._state, self._pool.run, request)
+    async def _renewed(self, failed: AppState) -> AppState | None:
+        """A state with a newer schema cache than the one a request failed with, if any."""
+        interval = self._settings.db_reload_on_miss_interval
+        if self._state.cache is failed.cache and interval > 0:
+            await self._rechecks.look(interval)
+        return None if self._state.cache is failed.cache else self._state
 
-    async def close(self) -> None:
-        """Closes the pool, waiting for what runs on it."""
-        if self._loading is not None:
-            self._loading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._loading
-        await self._pool.close()
+    async def _recheck(self) -> None:
+        try:
+            async with self._reloading:
+                options = cache_options(self._settings)
+                if await self._read_fingerprint(options) != self._fingerprint:
+                    self._apply(self._settings, await self._read_schema(options))
+        except PoolError as error:
+            logger.warning("Whether the schema has changed could not be found out: %s", error)
 
-
-def app_state(settings: Settings) -> AppState:
-    """The part of the settings that requests depend on, with no schema cache yet."""
-    rules = AuthRules(
-        audience=settings.jwt_aud,
-        role_claim=parse_role_claim(settings.jwt_role_claim_key),
-        anonymous_role=settings.db_anon_role,
-    )
-    keys = load_keys(settings.jwt_secret, settings.jwt_secret_is_base64)
-    return AppState(
-        authenticator=Authenticator(rules, keys, settings.jwt_cache_max_entries),
-        cache=None,
-        request_rules=RequestRules(
-            schemas=settings.db_schemas,
-            openapi_mode=settings.openapi_mode,
-            root_spec=settings.db_root_spec,
-            allow_transaction_override=settings.db_tx_end.endswith("-allow-override"),
-        ),
-        plan_rules=PlanRules(
-            read=ReadRules(
-                aggregates_enabled=settings.db_aggregates_enabled,
-                legacy_target_names=settings.url_use_legacy_target_names,
-                max_rows=settings.db_max_rows,
-            ),
-            plan_enabled=settings.db_plan_enabled,
-        ),
-        transaction_rules=TransactionRules(
-            extra_search_path=settings.db_extra_search_path,
-            app_settings=settings.app_settings,
-            pre_request=_function_name(settings.db_pre_request),
-            rolls_back=settings.db_tx_end.startswith("rollback"),
-            max_rows=settings.db_max_rows,
-            anonymous_role=settings.db_anon_role,
-        ),
-        openapi_mode=settings.openapi_mode,
-        openapi=OpenApiOptions(
-            version=POSTGREST_VERSION,
-            host=settings.server_host,
-            port=settings.server_port,
-            proxy_uri=settings.openapi_server_proxy_uri,
-            security_active=settings.openapi_security_active,
-        ),
-        verbosity=settings.client_error_verbosity,
-        server_timing=settings.server_timing_enabled,
-    )
-
-
-def _function_name(text: str | None) -> QualifiedName | None:
-    """`schema.function` or `function`, as a setting names it."""
-    if text is None:
-        return None
-    schema, dot, name = text.partition(".")
-    return QualifiedName(schema, name) if dot else QualifiedName("", schema)
+    async def _read_fingerprint(self, options: CacheOptions) -> str:
+        statement = fingerprint_statement(options)
+        outcome = await self._pool.run(Transaction(statement, settings=SETTINGS))
+        return bytes(outcome.rows[0][0]).decode()

@@ -142,7 +142,7 @@ def serve(config: Path | None) -> int:
     settings = _load(config)
     start_diagnostics(settings.log_level)
     logger.info("Starting edgerest %s", version("edgerest"))
-    return run_server(settings)
+    return run_server(settings, reread=lambda: load_settings(config, os.environ))
 
 
 @main.command()

@@ -5,37 +5,44 @@ In: `Settings`. Out: an exit code, after the server was told to stop and has dra
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import signal
+from collections.abc import Callable
+from dataclasses import replace
 
-from pool import PoolError
-from proxy.app import edge_options
+from proxy.app import EdgeApp, edge_options
 from proxy.apps import App
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
 from proxy.schema_cache.dump import schema_cache_json
-from proxy.settings import Settings
+from proxy.settings import Loaded, Settings
 
 __all__ = ["ServerError", "serve", "server_options"]
 
-logger = logging.getLogger(__name__)
 
-
-def serve(settings: Settings, *, on_ready: OnReady | None = None) -> int:
+def serve(
+    settings: Settings,
+    *,
+    on_ready: OnReady | None = None,
+    reread: Callable[[], Loaded] | None = None,
+) -> int:
     """Serve `settings` until SIGTERM or SIGINT; the exit code is 0 after a clean end.
 
-    SIGUSR1 reloads the schema cache. Raises `ServerError` when an address, a certificate
-    or the engine can't be had.
+    SIGUSR1 reloads the schema cache; SIGUSR2 the settings, those of file and environment
+    through `reread`. Raises `ServerError` when an address, a certificate or the engine
+    can't be had, and SettingsError when the database's settings make no sense.
     """
-    service = App(settings)
-    reloads: set[asyncio.Task[None]] = set()
+    service = App(settings, reread=reread)
 
-    def reload_schema_cache() -> None:
-        task = asyncio.get_running_loop().create_task(_reload(service))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+    def apply_settings(edge: EdgeApp) -> None:
+        def apply(settings: Settings) -> None:
+            plane = edge.data_plane
+            # Who is told of responses is not a matter of settings.
+            plane.options = replace(
+                edge_options(settings), on_response=plane.options.on_response
+            )
+
+        service.follow(apply)
 
     def schema_cache() -> bytes:
         cache = service.state.cache
@@ -45,16 +52,13 @@ def serve(settings: Settings, *, on_ready: OnReady | None = None) -> int:
         service,
         server_options(settings),
         on_ready=on_ready,
-        actions={signal.SIGUSR1: reload_schema_cache},
+        on_app=apply_settings,
+        actions={
+            signal.SIGUSR1: lambda: service.ask_reload(frozenset(("schema",))),
+            signal.SIGUSR2: lambda: service.ask_reload(frozenset(("config",))),
+        },
         schema_cache=schema_cache,
     )
-
-
-async def _reload(service: App) -> None:
-    try:
-        await service.reload_schema_cache()
-    except PoolError as error:
-        logger.warning("The schema cache could not be reloaded, the old one serves: %s", error)
 
 
 def server_options(settings: Settings) -> ServerOptions:

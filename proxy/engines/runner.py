@@ -88,9 +88,10 @@ def run_server(
     """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
 
     With several workers `service` must not have been started: each forks its own copy, and
-    the first one alone serves the admin server and calls `on_ready`. `actions` says what
-    other signals do; `schema_cache` is what the admin server shows as the schema cache, in
-    JSON. Returns 0, or 1 when a worker failed. Raises `ServerError`.
+    the first one alone serves the admin server and calls `on_ready`. `on_app` is given the
+    application before it serves. `actions` says what other signals do; `schema_cache` is
+    what the admin server shows as the schema cache, in JSON. Returns 0, or 1 when a worker
+    failed. Raises `ServerError`.
     """
     engine = _engine(options.engine)
     try:
@@ -111,7 +112,7 @@ def run_server(
             run = _Run(service, options, engine, main, own_admin, schema_cache)
             ready = on_ready if first else None
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(run.until_stopped(ready, actions or {}, parent))
+                runner.run(run.until_stopped(ready, on_app, actions or {}, parent))
             return 0
 
         if options.workers == 1:
@@ -171,7 +172,11 @@ class _Run:
         return self._schema_cache()
 
     async def until_stopped(
-        self, on_ready: OnReady | None, actions: SignalActions, parent: int | None
+        self,
+        on_ready: OnReady | None,
+        on_app: OnApp | None,
+        actions: SignalActions,
+        parent: int | None,
     ) -> None:
         """Serve; `parent` is a file descriptor that reads as closed when the parent died."""
         loop = asyncio.get_running_loop()
@@ -188,7 +193,7 @@ class _Run:
         admin = self._serve_admin(admin_stop)
         try:
             if await self._start(stop):
-                await self._serve_main(stop, on_ready)
+                await self._serve_main(stop, on_ready, on_app)
         finally:
             await self._service.close()
             admin_stop.set()
@@ -228,8 +233,12 @@ class _Run:
         await starting
         return not stop.is_set()
 
-    async def _serve_main(self, stop: asyncio.Event, on_ready: OnReady | None) -> None:
+    async def _serve_main(
+        self, stop: asyncio.Event, on_ready: OnReady | None, on_app: OnApp | None
+    ) -> None:
         app = EdgeApp(self._service, self._options.edge)
+        if on_app is not None:
+            on_app(app)
         address = describe(self._main)
         try:
             # The engine listens as well; here a port lost in between is found out.

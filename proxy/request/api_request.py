@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import api_error
 from proxy.request.media_types import JSON, parse_accept, parse_media_type
@@ -32,12 +32,14 @@ from proxy.schema_cache.model import QualifiedName
 @dataclass(frozen=True, slots=True)
 class RequestRules:
     """The settings a request is read under (config: db-schemas, openapi-mode,
-    db-root-spec, db-tx-end). `schemas` holds at least one; the first is the default."""
+    db-root-spec, db-tx-end, url-schema-prefix). `schemas` holds at least one; the first
+    is the default. `schema_prefix`: a path may begin with the schema, as `/v1/items`."""
 
     schemas: tuple[str, ...]
     openapi_mode: str = "follow-privileges"
     root_spec: str | None = None
     allow_transaction_override: bool = False
+    schema_prefix: bool = False
 
 
 Resource = Literal["root", "relation", "function"]
@@ -67,8 +69,10 @@ _ROOT: Final[EmbedPath] = ()
 def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
     """What `request` asks for. Raises `ApiError` PGRST100 to 126."""
     headers, method = request.headers, request.method
-    resource, name = _resource(request.path, rules)
-    schema, negotiated = _schema(method, headers, rules.schemas)
+    segments = path_segments(request.path)
+    prefix = _schema_prefix(segments, rules)
+    resource, name = _resource(segments if prefix is None else _below(segments), rules)
+    schema, negotiated = _schema(method, headers, rules.schemas, prefix)
     action = _action(resource, method, QualifiedName(schema, name))
     query = parse_query(request.query, is_call_read=action.kind == "call_read")
     limits = query.ranges.get(_ROOT, ALL_ROWS)
@@ -83,6 +87,7 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
         negotiated_by_profile=negotiated,
         method=method,
         path=_text(request.path),
+        path_prefix="" if prefix is None else f"/{quote(prefix, safe='')}",
         query=query,
         range=range_,
         preferences=parse_preferences(
@@ -117,8 +122,20 @@ def path_segments(path: bytes) -> list[str]:
     return [_text(unquote_to_bytes(part)) for part in path.removeprefix(b"/").split(b"/")]
 
 
-def _resource(path: bytes, rules: RequestRules) -> tuple[Resource, str]:
-    match path_segments(path):
+def _schema_prefix(segments: list[str], rules: RequestRules) -> str | None:
+    """The schema that the path begins with. `rpc` always begins a function's path."""
+    if rules.schema_prefix and segments and segments[0] != "rpc":
+        return segments[0] if segments[0] in rules.schemas else None
+    return None
+
+
+def _below(segments: list[str]) -> list[str]:
+    """The path below its first segment, where `/v1/` is the root as `/v1` is."""
+    return [] if segments[1:] == [""] else segments[1:]
+
+
+def _resource(segments: list[str], rules: RequestRules) -> tuple[Resource, str]:
+    match segments:
         case []:
             if rules.openapi_mode == "disabled":
                 raise api_error("PGRST126")
@@ -134,15 +151,22 @@ def _resource(path: bytes, rules: RequestRules) -> tuple[Resource, str]:
             raise api_error("PGRST125")
 
 
-def _schema(method: str, headers: Headers, schemas: tuple[str, ...]) -> tuple[str, bool]:
+def _schema(
+    method: str, headers: Headers, schemas: tuple[str, ...], prefix: str | None
+) -> tuple[str, bool]:
+    """The schema that path or profile choose, and whether there was a choice."""
     name = b"content-profile" if method in _WRITING_METHODS else b"accept-profile"
     profile = header(headers, name)
     if profile is None:
-        return schemas[0], len(schemas) != 1
+        return schemas[0] if prefix is None else prefix, len(schemas) != 1
     schema = _text(profile)
     if schema not in schemas:
         hint = f"Only the following schemas are exposed: {', '.join(schemas)}"
         raise api_error("PGRST106", schema=schema, hint=hint)
+    if prefix is not None and schema != prefix:
+        raise api_error(
+            "PGRST106", schema=schema, hint=f"The path has chosen the schema {prefix}"
+        )
     return schema, True
 
 

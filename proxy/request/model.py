@@ -228,7 +228,8 @@ class ApiRequest:
     `range` is the root's range after Range header and limit/offset were combined;
     `query.ranges` holds those of embedded resources. `negotiated_by_profile` tells
     whether the response names its schema in Content-Profile. `headers` and `cookies` go
-    to the transaction's GUCs (cookie header left out of `headers`).
+    to the transaction's GUCs (cookie header left out of `headers`). `path_prefix` is what
+    stands in `path` before the resource, `/v1` or nothing.
     """
 
     action: Action
@@ -245,3 +246,4 @@ class ApiRequest:
     content_type: MediaType
     headers: tuple[tuple[str, str], ...]
     cookies: tuple[tuple[str, str], ...]
+    path_prefix: str = ""

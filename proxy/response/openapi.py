@@ -139,7 +139,9 @@ def _address(options: OpenApiOptions) -> tuple[str, str, str]:
     scheme = uri.scheme.lower()
     port = uri.port or (443 if scheme == "https" else 80)
     host = uri.netloc.rpartition("@")[2].removesuffix(f":{uri.port}")
-    base_path = f"{uri.path.rstrip('/')}{options.path_prefix}" if options.path_prefix else uri.path
+    base_path = (
+        f"{uri.path.rstrip('/')}{options.path_prefix}" if options.path_prefix else uri.path
+    )
     return scheme, f"{host}:{port}", base_path or "/"
 
 

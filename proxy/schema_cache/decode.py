@@ -110,6 +110,16 @@ def schema_cache(
     )
 
 
+def with_role_settings(cache: SchemaCache, text: bytes | str | None) -> SchemaCache:
+    """`cache` with the role settings that the concern of that name now holds."""
+    rows = json.loads(text) if text is not None else []
+    return replace(
+        cache,
+        role_settings=dict(_role_settings(rows)),
+        role_isolation=dict(_role_isolation(rows)),
+    )
+
+
 def _table(
     facts: Sequence[Any], keys: Mapping[int, tuple[str, ...]], types: Mapping[str, Any]
 ) -> Table:

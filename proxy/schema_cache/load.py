@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pool.model import Outcome, Statement, Transaction
-from proxy.schema_cache.decode import schema_cache
+from proxy.schema_cache.decode import schema_cache, with_role_settings
 from proxy.schema_cache.model import SchemaCache
-from proxy.schema_cache.queries import SETTINGS, VERSION, introspection_sql
+from proxy.schema_cache.queries import SETTINGS, VERSION, introspection_sql, role_settings_sql
 
 
 class Pool(Protocol):
@@ -82,3 +82,10 @@ def _decoded(
     finally:
         if was_enabled:
             gc.enable()
+
+
+async def reload_role_settings(pool: Pool, cache: SchemaCache) -> SchemaCache:
+    """`cache` with the roles' settings of this moment. Raises what `pool.run` raises."""
+    sql = role_settings_sql(cache.server_version)
+    outcome = await pool.run(Transaction(Statement(sql), settings=SETTINGS))
+    return with_role_settings(cache, outcome.rows[0][0])

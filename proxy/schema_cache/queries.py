@@ -314,9 +314,15 @@ CONCERNS: Final = (
 
 
 @cache
+def role_settings_sql(server_version: int) -> str:
+    """The statement that reads the concern `role_settings` alone; without parameters."""
+    privileged = _OR_PRIVILEGED if server_version >= _PARAMETER_PRIVILEGES else ""
+    return "".join((_ROLE_SETTINGS_HEAD, privileged, _ROLE_SETTINGS_TAIL))
+
+
+@cache
 def introspection_sql(server_version: int) -> str:
     """The statement for a server of this `server_version_num`."""
-    privileged = _OR_PRIVILEGED if server_version >= _PARAMETER_PRIVILEGES else ""
     queries = (
         _TABLES,
         _TYPES,
@@ -327,7 +333,7 @@ def introspection_sql(server_version: int) -> str:
         _COMPUTED_RELATIONSHIPS,
         _REPRESENTATIONS,
         _HANDLERS,
-        "".join((_ROLE_SETTINGS_HEAD, privileged, _ROLE_SETTINGS_TAIL)),
+        role_settings_sql(server_version),
     )
     columns = ",".join(
         f"\n({query}) as {concern}" for concern, query in zip(CONCERNS, queries, strict=True)

@@ -6,8 +6,9 @@ that only a restart can change keeps its value, and its key is told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from proxy.settings.load import keep_fixed
 from proxy.settings.model import TABLE, Settings
 
 
@@ -21,11 +22,10 @@ class Reloaded:
 
 def reloaded_settings(old: Settings, found: Settings) -> Reloaded:
     """`found`, but for what only a restart can change."""
-    fixed = [
-        row
+    kept = keep_fixed(old, found)
+    changed = (
+        row.key
         for row in TABLE
-        if not row.facts.reloadable
-        and getattr(old, row.attribute) != getattr(found, row.attribute)
-    ]
-    kept = {row.attribute: getattr(old, row.attribute) for row in fixed}
-    return Reloaded(replace(found, **kept), tuple(row.key for row in fixed))
+        if getattr(kept, row.attribute) != getattr(found, row.attribute)
+    )
+    return Reloaded(kept, tuple(changed))

@@ -7,7 +7,9 @@ Out: (name, value) pairs for set_config(..., true), in PostgREST's order (docs:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from proxy.auth.model import Identity
 from proxy.request.model import ApiRequest
@@ -15,6 +17,16 @@ from proxy.schema_cache.model import Function, SchemaCache
 from proxy.sql.writer import quoted_list
 
 Setting = tuple[str, str]
+
+_SETTING_NAME: Final = re.compile(
+    r"[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*"
+    r"(?:\.[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)*",
+    re.ASCII,
+)
+"""What may follow the first dot of a setting's name (PostgreSQL docs, "Customized
+Options")."""
+_MOST_LEGACY: Final = 200
+"""Of each kind; beyond any honest request, and few enough for one statement."""
 
 
 def transaction_settings(
@@ -25,8 +37,10 @@ def transaction_settings(
     extra_search_path: Iterable[str],
     app_settings: Iterable[Setting],
     function: Function | None,
+    legacy: bool = False,
 ) -> tuple[Setting, ...]:
-    """The settings of one request's transaction.
+    """The settings of one request's transaction; `legacy` adds one for each claim, header
+    and cookie.
 
     The role's own settings come before the switch to the role: the connecting user, not
     the role, may be the one allowed to set them.
@@ -41,6 +55,10 @@ def transaction_settings(
         ("request.headers", _json_object(request.headers)),
         ("request.cookies", _json_object(request.cookies)),
     ]
+    if legacy:
+        settings += _legacy("request.jwt.claim.", _plain_claims(identity.claims))
+        settings += _legacy("request.header.", request.headers)
+        settings += _legacy("request.cookie.", request.cookies)
     if request.preferences.timezone is not None:
         settings.append(("timezone", request.preferences.timezone))
     if function is not None:
@@ -51,3 +69,24 @@ def transaction_settings(
 
 def _json_object(pairs: Iterable[Setting]) -> str:
     return json.dumps(dict(pairs), ensure_ascii=False, separators=(",", ":"))
+
+
+def _legacy(prefix: str, pairs: Iterable[Setting]) -> list[Setting]:
+    """`request.header.accept` and its like, as PostgREST had them up to version 11.
+
+    Names that PostgreSQL would refuse, and values that it can't hold, are left out: they
+    are the client's, and the JSON settings have them.
+    """
+    kept = [
+        (prefix + name, value)
+        for name, value in pairs
+        if _SETTING_NAME.fullmatch(name) and "\0" not in value
+    ]
+    return kept[:_MOST_LEGACY]
+
+
+def _plain_claims(claims: str) -> Iterator[Setting]:
+    """The claims one by one: strings as they are, other values as JSON."""
+    for name, value in json.loads(claims).items():
+        plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield name, plain

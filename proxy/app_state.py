@@ -1,0 +1,105 @@
+"""What requests depend on, made of the settings: `Settings` → `AppState`. Pure."""
+
+from __future__ import annotations
+
+from proxy.auth.keys import load_keys
+from proxy.auth.model import AuthRules
+from proxy.auth.role_claim import parse_role_claim
+from proxy.auth.token_cache import Authenticator
+from proxy.pipeline import AppState, TransactionRules
+from proxy.plan.planner import PlanRules
+from proxy.plan.read import ReadRules
+from proxy.request.api_request import RequestRules
+from proxy.response.answer import POSTGREST_VERSION
+from proxy.response.openapi import OpenApiOptions
+from proxy.schema_cache.load import CacheOptions
+from proxy.schema_cache.model import QualifiedName, SchemaCache
+from proxy.settings import Settings
+
+
+def make_authenticator(settings: Settings) -> Authenticator:
+    """Who checks tokens as `settings` say; it has not seen any yet."""
+    rules = AuthRules(
+        audience=settings.jwt_aud,
+        role_claim=parse_role_claim(settings.jwt_role_claim_key),
+        anonymous_role=settings.db_anon_role,
+    )
+    keys = load_keys(settings.jwt_secret, settings.jwt_secret_is_base64)
+    return Authenticator(rules, keys, settings.jwt_cache_max_entries)
+
+
+def authenticates_alike(one: Settings, other: Settings) -> bool:
+    """Whether the authenticator of one serves the other, tokens it knows included."""
+    return _authentication(one) == _authentication(other)
+
+
+def _authentication(settings: Settings) -> tuple[object, ...]:
+    return (
+        settings.jwt_aud,
+        settings.jwt_role_claim_key,
+        settings.db_anon_role,
+        settings.jwt_secret,
+        settings.jwt_secret_is_base64,
+        settings.jwt_cache_max_entries,
+    )
+
+
+def cache_options(settings: Settings) -> CacheOptions:
+    """What of the database the schema cache holds."""
+    return CacheOptions(
+        schemas=settings.db_schemas,
+        extra_search_path=settings.db_extra_search_path,
+        hoisted_settings=settings.db_hoisted_tx_settings,
+    )
+
+
+def app_state(
+    settings: Settings, authenticator: Authenticator, cache: SchemaCache | None
+) -> AppState:
+    """All that requests depend on; without `cache` they are answered 503."""
+    return AppState(
+        authenticator=authenticator,
+        cache=cache,
+        request_rules=RequestRules(
+            schemas=settings.db_schemas,
+            openapi_mode=settings.openapi_mode,
+            root_spec=settings.db_root_spec,
+            allow_transaction_override=settings.db_tx_end.endswith("-allow-override"),
+            schema_prefix=settings.url_schema_prefix,
+        ),
+        plan_rules=PlanRules(
+            read=ReadRules(
+                aggregates_enabled=settings.db_aggregates_enabled,
+                legacy_target_names=settings.url_use_legacy_target_names,
+                max_rows=settings.db_max_rows,
+            ),
+            plan_enabled=settings.db_plan_enabled,
+        ),
+        transaction_rules=TransactionRules(
+            extra_search_path=settings.db_extra_search_path,
+            app_settings=settings.app_settings,
+            pre_request=_function_name(settings.db_pre_request),
+            rolls_back=settings.db_tx_end.startswith("rollback"),
+            max_rows=settings.db_max_rows,
+            anonymous_role=settings.db_anon_role,
+            legacy_gucs=settings.db_use_legacy_gucs,
+        ),
+        openapi_mode=settings.openapi_mode,
+        openapi=OpenApiOptions(
+            version=POSTGREST_VERSION,
+            host=settings.server_host,
+            port=settings.server_port,
+            proxy_uri=settings.openapi_server_proxy_uri,
+            security_active=settings.openapi_security_active,
+        ),
+        verbosity=settings.client_error_verbosity,
+        server_timing=settings.server_timing_enabled,
+    )
+
+
+def _function_name(text: str | None) -> QualifiedName | None:
+    """`schema.function` or `function`, as a setting names it."""
+    if text is None:
+        return None
+    schema, dot, name = text.partition(".")
+    return QualifiedName(schema, name) if dot else QualifiedName("", schema)
