@@ -44,11 +44,16 @@ class Relay:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def go_away(self) -> None:
-        """Accept no more connections and cut those there are."""
+    def refuse(self) -> None:
+        """Accept no more connections."""
         assert self._server is not None
         self._server.close()
+
+    async def go_away(self) -> None:
+        """Accept no more connections and cut those there are."""
+        self.refuse()
         self.cut()
+        assert self._server is not None
         await self._server.wait_closed()
 
     def cut(self) -> None:

@@ -169,8 +169,8 @@ def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
 def test_the_terminals_interrupt_does_not_reach_it(directory: Path) -> None:
     script = """
     with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             import asyncio, asyncpg

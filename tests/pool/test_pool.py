@@ -409,6 +409,51 @@ async def test_a_server_that_takes_no_more_sessions_is_no_outage_for_those_there
     await admin.execute("drop role few")
 
 
+async def test_a_pool_that_could_not_grow_grows_when_it_can(
+    make_pool: MakePool, relay: Relay, gate: Gate
+) -> None:
+    pool = make_pool(relay.dsn(), size=4)
+    tasks = [asyncio.create_task(pool.run(gate.wait))]
+    await until(lambda: gate.blocked(1))
+    relay.refuse()
+    tasks += [asyncio.create_task(pool.run(gate.wait)) for _ in range(4)]
+
+    async def refused() -> bool:
+        return pool._outage is not None and pool.stats.open == 1
+
+    await until(refused)
+    relay.hold()
+    await relay.listen()
+
+    async def trying() -> bool:
+        return relay.connections == 2
+
+    # Nobody comes or goes: the pool tries again by itself, on one connection.
+    await until(trying)
+    tasks += [asyncio.create_task(pool.run(gate.wait)) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert pool.stats == PoolStats(size=4, open=2, idle=0, waiting=8, timeouts=0)
+    relay.flow()
+    await until(lambda: gate.blocked(4))
+    await gate.open()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_session_left_in_a_transaction_is_closed(
+    make_pool: MakePool, admin: Admin
+) -> None:
+    def keep(rows: object) -> bool:
+        raise asyncio.CancelledError
+
+    pool = make_pool(size=1)
+    pid = await pid_of(pool)
+    statement = Statement("insert into api.ledger (note) values ('left')")
+    with pytest.raises(asyncio.CancelledError):
+        await pool.run(Transaction(statement, access="read write", keep=keep))
+    assert await pid_of(pool) != pid
+    assert await admin.fetchval("select count(*) from api.ledger where note = 'left'") == 0
+
+
 async def test_a_restarted_server_is_found_again(
     make_pool: MakePool, own_server: EmbeddedPostgres
 ) -> None:

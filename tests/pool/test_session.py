@@ -301,6 +301,8 @@ async def test_a_cancelled_session_is_broken_and_its_query_cancelled(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert session.broken
+    with pytest.raises(ConnectionLost, match="is closed"):
+        await session.fetch(Statement("select 1"))
     await session.close(5)
 
     async def gone() -> bool:
