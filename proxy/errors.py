@@ -104,6 +104,15 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE431", 431, "The request headers are larger than this server accepts"),
     ("EDGE400", 400, "{message}"),
     ("EDGE408", 408, "The request body did not arrive in time"),
+    # By-key updates, which PostgREST does not have (docs/writes.md).
+    ("EDGE110", 400, "Unknown value of the update preference: {value}"),
+    ("EDGE111", 400, "'{table}' has no primary key; name the key columns with on_conflict"),
+    ("EDGE112", 400, "Every row of a by-key update must hold the key column '{column}'"),
+    ("EDGE113", 400, "A by-key update must hold at least one column that is no key"),
+    ("EDGE114", 400, "A key of the by-key update is null or missing"),
+    ("EDGE115", 400, "A key of the by-key update appears more than once"),
+    ("EDGE116", 400, "A key of the by-key update matches more than one row"),
+    ("EDGE117", 400, "Not every row of the by-key update matches a row"),
     ("PGRSTX00", 500, "Internal error"),
 )
 

@@ -199,7 +199,11 @@ class InsertPlan:
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlan:
-    """PATCH: the payload's columns set on the rows that `where` chooses."""
+    """PATCH: the payload's columns set on the rows that `where` chooses.
+
+    With `keys` (a by-key update) each row of the payload sets its own values on the row
+    whose key columns equal its own; `columns` holds the keys too, which are never set.
+    """
 
     table: QualifiedName
     columns: tuple[FieldRef, ...]
@@ -208,6 +212,7 @@ class UpdatePlan:
     where: tuple[Condition, ...]
     returning: tuple[str, ...]
     apply_defaults: bool = False
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def plan_mutation(cache: SchemaCache, request: ApiRequest, read: ReadPlan) -> Mu
     """The write that `request` asks for; `read` shapes what it returns.
 
     Raises PGRST204 for an unknown column in the payload, PGRST105 for a PUT whose filters
-    are not exactly the primary key.
+    are not exactly the primary key, EDGE110 to EDGE113 for a by-key update that names no
+    usable keys.
     """
     target = request.action.target
     table = cache.tables[target]
@@ -36,14 +37,16 @@ def plan_mutation(cache: SchemaCache, request: ApiRequest, read: ReadPlan) -> Mu
         case "delete":
             return DeletePlan(target, _root_conditions(cache, request, target), returning)
         case "update":
+            keys = _update_keys(request, table)
             return UpdatePlan(
                 target,
                 _columns(cache, table, request),
                 body,
                 is_array,
                 _root_conditions(cache, request, target),
-                returning,
+                _with_keys(returning, keys),
                 apply_defaults,
+                keys,
             )
         case "upsert":
             _check_put_filters(request, table)
@@ -71,6 +74,31 @@ def plan_mutation(cache: SchemaCache, request: ApiRequest, read: ReadPlan) -> Mu
                 on_conflict=table.primary_key if on_conflict is None else on_conflict,
                 apply_defaults=apply_defaults,
             )
+
+
+def _update_keys(request: ApiRequest, table: Table) -> tuple[str, ...]:
+    """The columns that a by-key update matches its rows on; none for a plain PATCH."""
+    preferences = request.preferences
+    for text in preferences.invalid:
+        # Passing over a misspelt value would make it a PATCH of every row.
+        if text.startswith("update="):
+            raise api_error("EDGE110", value=text.removeprefix("update="))
+    if preferences.update is None or _json_body(request) == (b"[]", True):
+        return ()
+    keys = request.query.on_conflict or table.primary_key
+    if not keys:
+        raise api_error("EDGE111", table=table.name)
+    for key in keys:
+        if key not in request.columns:
+            raise api_error("EDGE112", column=key)
+    if request.columns <= set(keys):
+        raise api_error("EDGE113")
+    return tuple(dict.fromkeys(keys))
+
+
+def _with_keys(returning: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...]:
+    """What to return, so that it also tells which keys were matched."""
+    return returning if "*" in returning else tuple(dict.fromkeys((*returning, *keys)))
 
 
 def _json_body(request: ApiRequest) -> tuple[bytes, bool]:

@@ -15,13 +15,15 @@ Representation = Literal["representation", "headers-only", "minimal"]
 Count = Literal["exact", "planned", "estimated"]
 Transaction = Literal["commit", "rollback"]
 Handling = Literal["strict", "lenient"]
+Update = Literal["by-key"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """The preferences of a request; the first occurrence of each wins.
 
-    `invalid` are the ones nobody knows, in order of appearance, for handling=strict.
+    `update` is edgerest's own (docs/writes.md), the others are PostgREST's. `invalid` are
+    the ones nobody knows, in order of appearance, for handling=strict.
     """
 
     resolution: Resolution | None = None
@@ -32,6 +34,7 @@ class Preferences:
     handling: Handling | None = None
     timezone: str | None = None
     max_affected: int | None = None
+    update: Update | None = None
     invalid: tuple[str, ...] = ()
 
     @property
@@ -66,8 +69,9 @@ _HANDLING: Final[Mapping[str, Handling]] = {
     "handling=strict": "strict",
     "handling=lenient": "lenient",
 }
+_UPDATE: Final[Mapping[str, Update]] = {"update=by-key": "by-key"}
 _KNOWN: Final = frozenset().union(
-    _RESOLUTION, _MISSING, _REPRESENTATION, _COUNT, _TRANSACTION, _HANDLING
+    _RESOLUTION, _MISSING, _REPRESENTATION, _COUNT, _TRANSACTION, _HANDLING, _UPDATE
 )
 _TIMEZONE: Final = "timezone="
 _MAX_AFFECTED: Final = "max-affected="
@@ -100,6 +104,7 @@ def parse_preferences(
         handling=_first(_HANDLING, wanted),
         timezone=next(_values(_TIMEZONE, wanted), None),
         max_affected=_integer(next(_values(_MAX_AFFECTED, wanted), "")),
+        update=_first(_UPDATE, wanted),
         invalid=tuple(
             text
             for text in wanted
@@ -136,6 +141,7 @@ def preference_applied(preferences: Preferences) -> bytes | None:
         ("handling", preferences.handling),
         ("timezone", preferences.timezone),
         ("max-affected", affected),
+        ("update", preferences.update),
     )
     applied = ", ".join(f"{name}={value}" for name, value in named if value is not None)
     return applied.encode() or None

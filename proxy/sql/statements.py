@@ -3,8 +3,9 @@
 Out: a `Statement` that answers one row: `total` rows that match (null when not counted),
 `page` rows in the answer, `body`, the response GUCs `response_headers` and
 `response_status`; for writes also `location`, a JSON array of [column, value] pairs that
-find the created row, and `inserted`, how many rows an upsert inserted. PostgreSQL makes
-the body, so that the rows never pass through Python.
+find the created row, and `inserted`, how many rows an upsert inserted; for by-key updates
+`matching`, the counts of `proxy.sql.write.matching_sql`. PostgreSQL makes the body, so that
+the rows never pass through Python.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from proxy.plan.model import (
     InsertPlan,
     ReadPlan,
     TableWrite,
+    UpdatePlan,
 )
 from proxy.request.media_types import MediaType
 from proxy.request.ranges import ALL_ROWS, Range
 from proxy.schema_cache.model import Function, MediaHandler
 from proxy.sql.call import call_sql
 from proxy.sql.read import count_sql, select_sql
-from proxy.sql.write import mutation_sql
+from proxy.sql.write import keyed_payload_sql, matching_sql, mutation_sql
 from proxy.sql.writer import Writer, array_literal, qualified
 
 Count = Literal["exact", "planned", "estimated"]
@@ -68,6 +70,10 @@ def main_statement(
 def _write_sql(writer: Writer, plan: TableWrite, locates: bool) -> str:
     mutation = plan.mutation
     ctes = [f"{SOURCE} AS ({mutation_sql(writer, mutation)})"]
+    matching = None
+    if isinstance(mutation, UpdatePlan) and mutation.keys:
+        ctes.insert(0, keyed_payload_sql(writer, mutation))
+        matching = f"{matching_sql(mutation)} AS matching"
     shows_rows = plan.answering.handler.kind != "none"
     rows = select_sql(writer, plan.read) if shows_rows else f"SELECT * FROM {SOURCE}"
     location, inserted = _NO_LOCATION, _NO_INSERTED
@@ -84,6 +90,7 @@ def _write_sql(writer: Writer, plan: TableWrite, locates: bool) -> str:
         total="NULL::bigint",
         location=location,
         inserted=inserted,
+        matching=matching,
     )
 
 
@@ -116,6 +123,7 @@ def _answer_sql(
     total: str,
     location: str | None = None,
     inserted: str | None = None,
+    matching: str | None = None,
 ) -> str:
     source = f"({rows}) AS _postgrest_t"
     if answering.handler.kind == "csv":
@@ -132,6 +140,7 @@ def _answer_sql(
         _HEADERS,
         _STATUS,
         inserted,
+        matching,
     )
     listed = ", ".join(column for column in columns if column is not None)
     prefix = f"WITH {', '.join(ctes)} " if ctes else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy.plan.model import (
+    SOURCE,
     Condition,
     DeletePlan,
     InsertPlan,
@@ -16,6 +17,7 @@ from proxy.sql.conditions import condition_sql
 from proxy.sql.writer import Writer, column, identifier, literal, qualified
 
 _BODY = QualifiedName("", "pgrst_body")
+_PAYLOAD = QualifiedName("", "pgrst_payload")
 
 
 def mutation_sql(writer: Writer, plan: MutatePlan) -> str:
@@ -28,6 +30,27 @@ def mutation_sql(writer: Writer, plan: MutatePlan) -> str:
         case DeletePlan(table, where, returning):
             conditions = _where_sql(writer, table, where)
             return f"DELETE FROM {qualified(table)}{conditions}{_returning(table, returning)}"
+
+
+def keyed_payload_sql(writer: Writer, plan: UpdatePlan) -> str:
+    """A CTE with the rows of a by-key update, for the update and for `matching_sql`."""
+    return f"{_PAYLOAD.name} AS (SELECT * FROM {_payload(writer, plan)})"
+
+
+def matching_sql(plan: UpdatePlan) -> str:
+    """How a by-key update met its rows: a JSON array of the number of rows in the payload,
+    of those without a whole key, of different keys, of updated rows and of their keys."""
+    keys = ", ".join(map(identifier, plan.keys))
+    without_key = " OR ".join(f"{identifier(key)} IS NULL" for key in plan.keys)
+    counted = (
+        _PAYLOAD.name,
+        f"{_PAYLOAD.name} WHERE {without_key}",
+        f"(SELECT DISTINCT {keys} FROM {_PAYLOAD.name}) AS asked",
+        SOURCE,
+        f"(SELECT DISTINCT {keys} FROM {SOURCE}) AS met",
+    )
+    counts = ", ".join(f"(SELECT pg_catalog.count(*) FROM {rows})" for rows in counted)
+    return f"json_build_array({counts})"
 
 
 def record_sql(
@@ -69,7 +92,13 @@ def record_sql(
 
 
 def _payload(writer: Writer, plan: InsertPlan | UpdatePlan) -> str:
-    defaults = [(f.name, f.default) for f in plan.columns if f.default is not None]
+    # A default can't tell which row is meant.
+    keys = plan.keys if isinstance(plan, UpdatePlan) else ()
+    defaults = [
+        (field.name, field.default)
+        for field in plan.columns
+        if field.default is not None and field.name not in keys
+    ]
     return record_sql(
         writer,
         [(field.name, field.type, field.transform) for field in plan.columns],
@@ -120,18 +149,27 @@ def _update_sql(writer: Writer, plan: UpdatePlan) -> str:
         names = ", ".join(column(unqualified, name) for name in plan.returning) or "NULL"
         return f"SELECT {names} FROM {table} WHERE false"
     assignments = ", ".join(
-        f"{identifier(field.name)} = {column(_BODY, field.name)}" for field in plan.columns
+        f"{identifier(field.name)} = {column(_BODY, field.name)}"
+        for field in plan.columns
+        if field.name not in plan.keys
     )
+    source = f"{_PAYLOAD.name} AS {_BODY.name}" if plan.keys else _payload(writer, plan)
+    matches = [f"{column(plan.table, key)} = {column(_BODY, key)}" for key in plan.keys]
     return (
-        f"UPDATE {table} SET {assignments} FROM {_payload(writer, plan)}"
-        f"{_where_sql(writer, plan.table, plan.where)}{_returning(plan.table, plan.returning)}"
+        f"UPDATE {table} SET {assignments} FROM {source}"
+        f"{_where_sql(writer, plan.table, plan.where, matches)}"
+        f"{_returning(plan.table, plan.returning)}"
     )
 
 
-def _where_sql(writer: Writer, table: QualifiedName, conditions: Sequence[Condition]) -> str:
-    if not conditions:
-        return ""
-    return f" WHERE {' AND '.join(condition_sql(writer, table, c) for c in conditions)}"
+def _where_sql(
+    writer: Writer,
+    table: QualifiedName,
+    conditions: Sequence[Condition],
+    matches: Sequence[str] = (),
+) -> str:
+    tests = [*matches, *(condition_sql(writer, table, c) for c in conditions)]
+    return f" WHERE {' AND '.join(tests)}" if tests else ""
 
 
 def _returning(table: QualifiedName, names: Sequence[str]) -> str:

@@ -43,6 +43,8 @@ def read(*values: str, allow: bool = True) -> Preferences:
                 invalid=("invalid", "other=1", "RETURN=minimal"),
             ),
         ),
+        (("update=by-key",), Preferences(update="by-key")),
+        (("update=by-keys",), Preferences(invalid=("update=by-keys",))),
         (("max-affected=x",), Preferences()),
         (("max-affected=- 5",), Preferences(max_affected=-5)),
         (("max-affected=-\t5",), Preferences(max_affected=-5)),
