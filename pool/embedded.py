@@ -38,6 +38,12 @@ _STOP_SIGNALS: Final = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0), (signal.SI
 _UNSAFE_BUT_FAST: Final = MappingProxyType(
     {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 )
+# Reads a pipe that closes when its owner ends, however it ends.
+_WATCHDOG: Final = """
+cat >/dev/null
+kill -INT "$0"
+for second in 1 2 3 4 5 6 7 8 9 10; do rmdir "$1" 2>/dev/null && exit; sleep 1; done
+"""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -272,10 +278,9 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 **identity,
             )
-        # It reads a pipe that closes when this process ends, however it ends, and then
-        # stops the server: a killed test run leaves none behind.
+        # A killed test run leaves no server behind.
         self._watchdog = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", 'cat >/dev/null; kill -INT "$0"', str(self._process.pid)],
+            ["/bin/sh", "-c", _WATCHDOG, str(self._process.pid), str(self._sockets)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -29,13 +29,14 @@ import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Final
 
 from pool import transaction
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.errors import ConnectionFailed, ConnectionLost, PoolTimeout
+from pool.errors import ConnectionFailed, ConnectionLost, PoolError, PoolTimeout
 from pool.model import Outcome, Row, Statement, Transaction
 from pool.outage import Outage, after_failure
 from pool.session import Session
@@ -60,12 +61,14 @@ class PoolStats:
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A session of the pool; times are the event loop's, in seconds."""
+    """A session of the pool; times are the event loop's, in seconds. `waited`: how long the
+    caller that it was given to last had waited."""
 
     session: Session
     expires_at: float
     idle_until: float = 0.0
     used: bool = False
+    waited: float = 0.0
 
 
 _Waiter = asyncio.Future[_Member]
@@ -103,7 +106,7 @@ class Pool:
         self._open = 0
         self._emptied = asyncio.Event()
         self._emptied.set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[Session]] = set()
         self._idle: list[_Member] = []
         self._busy: set[_Member] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -111,6 +114,7 @@ class Pool:
         self._timeouts = 0
         self._outage: Outage | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self._attempt: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -126,7 +130,7 @@ class Pool:
         The pool can be used without it, and after it failed.
         """
         try:
-            self._release(await self._acquire())
+            self._give_back(await self._acquire())
         except PoolTimeout as error:
             raise ConnectionFailed(
                 f"the database did not answer within {error.seconds:g} seconds"
@@ -160,9 +164,9 @@ class Pool:
         when this returns.
         """
         self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        for timer in (self._sweep, self._attempt):
+            if timer is not None:
+                timer.cancel()
         for task in tuple(self._connecting):
             task.cancel()
         self._fail_waiters(_closed_error())
@@ -181,30 +185,41 @@ class Pool:
     # -- what a caller does ---------------------------------------------------------------
 
     async def _run_on(self, member: _Member, tx: Transaction) -> Outcome:
+        waited = member.waited
         try:
-            return await transaction.run(member.session, tx)
+            outcome = await transaction.run(member.session, tx)
+        except PoolError as error:
+            error.waited = waited
+            raise
         finally:
-            self._release(member)
+            self._give_back(member)
+        return replace(outcome, waited=waited) if waited else outcome
 
     async def _acquire(self) -> _Member:
-        """A session for the caller's own; it must come back through `_release`."""
+        """A session for the caller's own; it must come back through `_give_back`."""
         if self._closed:
             raise _closed_error()
         if (member := self._take_idle()) is not None:
+            member.waited = 0.0
             return member
-        loop = asyncio.get_running_loop()
+        loop, since = asyncio.get_running_loop(), perf_counter()
         self._fail_if_away(loop.time())
         waiter: _Waiter = loop.create_future()
         self._waiters[waiter] = None
         self._connect_for_waiters()
         timer = loop.call_later(self._acquire_timeout, self._give_up, waiter)
         try:
-            return await waiter
+            member = await waiter
+            member.waited = perf_counter() - since
+            return member
+        except PoolError as error:
+            error.waited = perf_counter() - since
+            raise
         except asyncio.CancelledError:
             self._waiters.pop(waiter, None)
             if not waiter.cancelled() and waiter.exception() is None:
                 # It was served in the very moment it was cancelled.
-                self._release(waiter.result())
+                self._give_back(waiter.result())
             raise
         finally:
             timer.cancel()
@@ -215,16 +230,20 @@ class Pool:
             self._timeouts += 1
             waiter.set_exception(PoolTimeout(self._acquire_timeout))
 
-    def _release(self, member: _Member) -> None:
+    def _give_back(self, member: _Member) -> None:
         self._busy.discard(member)
         member.used = True
+        self._release(member)
+
+    # -- what happens to a session --------------------------------------------------------
+
+    def _release(self, member: _Member) -> None:
+        """Pass a session nobody uses on, unless it must be closed."""
         session, now = member.session, asyncio.get_running_loop().time()
         if self._closed or session.broken or session.in_transaction or now >= member.expires_at:
             self._retire(member)
         else:
             self._offer(member, now)
-
-    # -- what happens to a session --------------------------------------------------------
 
     def _take_idle(self) -> _Member | None:
         """The session used last, so that those not needed get old enough to be closed."""
@@ -285,41 +304,47 @@ class Pool:
         while not self._closed and self._open < self._size:
             if len(self._connecting) >= len(self._waiters):
                 return
-            if self._outage and (self._connecting or loop.time() < self._outage.retry_at):
-                return
+            if self._outage is not None:
+                if self._connecting:
+                    return
+                if loop.time() < self._outage.retry_at:
+                    self._plan_attempt(loop, self._outage.retry_at)
+                    return
             self._take_slot()
-            task = loop.create_task(self._connect())
+            task = loop.create_task(
+                connect(self._target, prepared_statements=self._prepared_statements)
+            )
             self._connecting.add(task)
+            task.add_done_callback(self._connected)
 
-    async def _connect(self) -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None
-        try:
-            session = await connect(self._target, prepared_statements=self._prepared_statements)
-        except ConnectionFailed as failure:
-            self._connecting.discard(task)
-            self._free_slot()
-            self._note_failure(failure, loop)
-            return
-        except BaseException:
-            self._connecting.discard(task)
-            self._free_slot()
-            raise
+    def _plan_attempt(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+        self._attempt = loop.call_at(when, self._connect_for_waiters)
+
+    def _connected(self, task: asyncio.Task[Session]) -> None:
+        """Take over what a connecting task has come to."""
         self._connecting.discard(task)
-        self._outage = None
-        member = _Member(session, expires_at=loop.time() + self._max_lifetime)
-        if self._closed:
-            self._retire(member)
+        now = asyncio.get_running_loop().time()
+        try:
+            session = task.result()
+        except ConnectionFailed as failure:
+            self._free_slot()
+            self._note_failure(failure, now)
+        except BaseException as error:
+            self._free_slot()
+            if not isinstance(error, asyncio.CancelledError):
+                raise
         else:
-            self._offer(member, loop.time())
+            self._outage = None
+            self._release(_Member(session, expires_at=now + self._max_lifetime))
             self._connect_for_waiters()
 
-    def _note_failure(self, failure: ConnectionFailed, loop: asyncio.AbstractEventLoop) -> None:
-        self._outage = after_failure(self._outage, failure, loop.time())
+    def _note_failure(self, failure: ConnectionFailed, now: float) -> None:
+        self._outage = after_failure(self._outage, failure, now)
         if not (self._idle or self._busy or self._connecting):
-            self._fail_waiters(self._outage.error(loop.time()))
-        elif self._waiters:
-            loop.call_at(self._outage.retry_at, self._connect_for_waiters)
+            self._fail_waiters(self._outage.error(now))
+        self._connect_for_waiters()
 
     def _take_slot(self) -> None:
         self._open += 1

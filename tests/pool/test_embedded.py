@@ -139,7 +139,7 @@ def test_a_pid_file_left_behind_is_no_obstacle(directory: Path, left: str) -> No
 _START_AND_WAIT = """
 server = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
 server.start()
-print(server.pid, server._watchdog.pid, flush=True)
+print(server.pid, server._watchdog.pid, server.socket_directory, flush=True)
 signal.pause()
 """
 
@@ -147,16 +147,19 @@ signal.pause()
 def test_it_goes_when_its_owner_is_killed(directory: Path) -> None:
     with run_script(_START_AND_WAIT, str(directory)) as owner:
         assert owner.stdout is not None
-        pid = int(owner.stdout.readline().split()[0])
+        told = owner.stdout.readline().split()
+        pid, sockets = int(told[0]), Path(told[2])
         assert alive(pid)
+        assert sockets.exists()
         owner.kill()
-        wait_for(lambda: not alive(pid))
+        wait_for(lambda: not alive(pid) and not sockets.exists())
 
 
 def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
     with run_script(_START_AND_WAIT, str(directory)) as owner:
         assert owner.stdout is not None
-        pid, watchdog = map(int, owner.stdout.readline().split())
+        told = owner.stdout.readline().split()
+        pid, watchdog = int(told[0]), int(told[1])
         os.kill(watchdog, signal.SIGKILL)
         wait_for(lambda: not alive(watchdog))
         owner.kill()
@@ -164,6 +167,7 @@ def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
     with EmbeddedPostgres(directory, durable=False) as server:
         assert not alive(pid)
         assert ask(server.dsn, "select 1") == 1
+    Path(told[2]).rmdir()
 
 
 def test_the_terminals_interrupt_does_not_reach_it(directory: Path) -> None:

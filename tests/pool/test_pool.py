@@ -187,7 +187,7 @@ async def test_a_caller_cancelled_as_it_is_served_gives_the_session_on(
     first, second = (asyncio.create_task(pid_of(pool)) for _ in range(2))
     await asyncio.sleep(0)
     # Between being served and running again there is just this moment.
-    pool._release(held)
+    pool._give_back(held)
     first.cancel()
     assert await second == pid
     assert first.cancelled()
@@ -526,6 +526,18 @@ async def test_closing_stops_an_attempt_to_connect(make_pool: MakePool, relay: R
 
     await until(connecting)
     await pool.close(0.05)
+    with pytest.raises(ConnectionFailed, match="closed"):
+        await opening
+    assert pool.stats.open == 0
+
+
+async def test_closing_stops_an_attempt_that_has_not_begun(make_pool: MakePool) -> None:
+    pool = make_pool(size=1)
+    opening = asyncio.create_task(pool.open())
+    await asyncio.sleep(0)
+    assert pool.stats.open == 1
+    async with asyncio.timeout(1):
+        await pool.close()
     with pytest.raises(ConnectionFailed, match="closed"):
         await opening
     assert pool.stats.open == 0
