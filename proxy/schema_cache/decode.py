@@ -138,7 +138,8 @@ def _table(
 
 
 def _column(facts: Sequence[Any], types: Mapping[str, Any]) -> Column:
-    name, description, not_null, oid, nominal_type, modifier, defined, default = facts
+    name, description, not_null, oid, nominal_type, modifier, *more = facts
+    defined, default, generated = more
     own_type, enum, domain_not_null, domain_default, below, below_modifier = types[str(oid)]
     return Column(
         name=name,
@@ -151,6 +152,7 @@ def _column(facts: Sequence[Any], types: Mapping[str, Any]) -> Column:
         ),
         default=default if defined or default is not None else domain_default,
         enum=tuple(enum or ()),
+        generated=generated,
     )
 
 

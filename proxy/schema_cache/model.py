@@ -25,6 +25,7 @@ class Column:
 
     `type` is the base type as `format_type` writes it (domains resolved, modifiers left
     out); `nominal_type` is the declared one with modifiers. `max_length` is in characters.
+    `generated`: PostgreSQL alone gives it a value (GENERATED ALWAYS, identity or stored).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     max_length: int | None
     default: str | None
     enum: tuple[str, ...] = ()
+    generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

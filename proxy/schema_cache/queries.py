@@ -61,7 +61,7 @@ media_type(oid, type_schema, type_name) as materialized (
 
 # [oid, schema, name, description, is view, bitmask of pg_relation_is_updatable, columns],
 # a column being [name, description, not null, type, nominal type, type modifier,
-# has a default or is generated, default].
+# has a default or is generated, default, value is always generated].
 _TABLES: Final = """
 select json_agg(json_build_array(
   c.oid::bigint, n.nspname, c.relname, d.description, c.relkind in ('v', 'm'),
@@ -88,7 +88,8 @@ select json_agg(json_build_array(
           select pg_get_expr(v.adbin, v.adrelid) from pg_attrdef v
           where v.adrelid = a.attrelid and v.adnum = a.attnum
         )
-      end
+      end,
+      a.attgenerated <> '' or a.attidentity = 'a'
     ) order by a.attnum)
     from pg_attribute a
     left join pg_description ad

@@ -80,6 +80,14 @@ def test_defaults(cache: SchemaCache, name: str, default: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "name, generated",
+    [("always", True), ("doubled", True), ("id", False), ("serial", False), ("mood", False)],
+)
+def test_generated(cache: SchemaCache, name: str, generated: bool) -> None:
+    assert column(cache, name).generated is generated
+
+
+@pytest.mark.parametrize(
     "name, length",
     [
         ("fixed", 3),
