@@ -11,7 +11,9 @@ from __future__ import annotations
 
 
 class PoolError(Exception):
-    """Whatever the pool raises."""
+    """Whatever the pool raises. `waited`: seconds spent waiting for a connection before."""
+
+    waited: float = 0.0
 
 
 class PoolTimeout(PoolError):

@@ -69,8 +69,12 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The rows of `statement` and of `after`; `kept` tells whether `keep` said yes."""
+    """The rows of `statement` and of `after`; `kept` tells whether `keep` said yes.
+
+    `waited`: seconds spent waiting for a connection before.
+    """
 
     rows: Sequence[Row]
     after_rows: Sequence[Row]
     kept: bool
+    waited: float = 0.0

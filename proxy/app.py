@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from proxy.cors import CorsPolicy
 from proxy.data_plane import AsgiApp, DataPlane, EdgeOptions, Limits, Receive, Scope, Send
+from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 
@@ -31,8 +32,11 @@ class Service(Protocol):
     async def start(self) -> None:
         """Acquire what is needed; called before the first request."""
 
-    async def answer(self, request: HttpRequest) -> Response:
-        """The response to one request; failures that were foreseen are responses too."""
+    async def answer(self, request: HttpRequest, record: Record) -> Response:
+        """The response to one request; failures that were foreseen are responses too.
+
+        `record` is filled in on the way.
+        """
 
     async def close(self) -> None:
         """Give everything back; called after the last response was sent."""

@@ -25,6 +25,7 @@ from proxy.app_state import (
     make_authenticator,
 )
 from proxy.pipeline import AppState, answer
+from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
@@ -121,9 +122,9 @@ class App:
         self._followers.append(follower)
         follower(self._settings)
 
-    async def answer(self, request: HttpRequest) -> Response:
+    async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
-        return await answer(self._state, self._pool.run, request, self._renewed)
+        return await answer(self._state, self._pool.run, request, self._renewed, record)
 
     # --- life ---------------------------------------------------------------------------
 

@@ -17,10 +17,11 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from proxy.cors import CorsPolicy, preflight, response_headers
 from proxy.errors import ApiError, Verbosity, api_error
+from proxy.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
 from proxy.response.model import Response
@@ -30,8 +31,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Answer = Callable[[HttpRequest], Awaitable[Response]]
-OnResponse = Callable[[Scope, Response], None]
+Answer = Callable[[HttpRequest, Record], Awaitable[Response]]
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,16 @@ class EdgeOptions:
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     trace_header: bytes | None = None
     verbosity: Verbosity = "verbose"
-    on_response: OnResponse | None = None
+
+
+class Observer(Protocol):
+    """Who is told of requests: logs, metrics, traces. Its methods must not raise."""
+
+    def began(self, scope: Scope, record: Record) -> None:
+        """A request has arrived."""
+
+    def ended(self, scope: Scope, record: Record, response: Response | None) -> None:
+        """The response was sent; None when it was not, because the client went away."""
 
 
 class ClientGone(Exception):
@@ -96,7 +105,8 @@ class DataPlane:
     """The ASGI 3 application of the hot path.
 
     `answer` returns a `Response` also for failures that it foresees. `beside` gets every
-    scope that is not `http`; without it WebSockets are refused.
+    scope that is not `http`; without it WebSockets are refused. `observer` may be set at
+    any time.
     """
 
     def __init__(
@@ -109,10 +119,15 @@ class DataPlane:
         self.answer = answer
         self.options = options or EdgeOptions()
         self.beside = beside
+        self.observer: Observer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            observer = self.observer
+            if observer is None:
+                await self._serve(scope, receive, send, Record())
+            else:
+                await self._serve_observed(scope, receive, send, observer)
         elif self.beside is not None:
             await self.beside(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -121,7 +136,20 @@ class DataPlane:
         else:
             raise ValueError(f"unsupported ASGI scope {scope['type']!r}")
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_observed(
+        self, scope: Scope, receive: Receive, send: Send, observer: Observer
+    ) -> None:
+        record, response = Record(), None
+        observer.began(scope, record)
+        try:
+            response = await self._serve(scope, receive, send, record)
+        finally:
+            observer.ended(scope, record, response)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, record: Record
+    ) -> Response | None:
+        """Answer the request; the response that was sent, None when the client has gone."""
         options = self.options
         unread = True
         try:
@@ -134,26 +162,30 @@ class DataPlane:
                         request = HttpRequest(
                             request.method, request.path, request.query, request.headers, body
                         )
-                    response = await self._watched_answer(request, receive)
+                    response = await self._watched_answer(request, receive, record)
             except ApiError as error:
+                record.code = error.code
                 response = error_response(error, options.verbosity)
                 # Nothing more is to be expected of a body that did not arrive in time.
                 unread = unread and error.code != "EDGE408"
             unread = unread and has_body(scope)
-            await send_response(scope, receive, send, response, options, unread=unread)
+            sent = await send_response(scope, receive, send, response, options, unread=unread)
         except ClientGone:
-            return
-        if options.on_response is not None:
-            options.on_response(scope, response)
+            return None
+        if sent is not response:
+            record.code = "PGRSTX00"
+        return sent
 
-    async def _watched_answer(self, request: HttpRequest, receive: Receive) -> Response:
+    async def _watched_answer(
+        self, request: HttpRequest, receive: Receive, record: Record
+    ) -> Response:
         """`answer(request)`, cancelled when the client goes away meanwhile.
 
         Raises `ClientGone` then. Any exception it did not foresee becomes a 500.
         """
         watch = _DisconnectWatch(receive)
         try:
-            response = await self.answer(request)
+            response = await self.answer(request, record)
         except asyncio.CancelledError:
             if watch.client_gone:
                 watch.task.uncancel()
@@ -161,6 +193,7 @@ class DataPlane:
             raise
         except Exception:
             logger.exception("Unexpected error while answering %s", request.method)
+            record.code = "PGRSTX00"
             response = error_response(api_error("PGRSTX00"), self.options.verbosity)
         finally:
             watch.stop()
@@ -286,10 +319,11 @@ async def send_response(
     options: EdgeOptions,
     *,
     unread: bool = False,
-) -> None:
+) -> Response:
     """Send `response`; `unread` tells that the request's body has not been read.
 
-    A client that takes no byte for `send_timeout` is given up.
+    Returns what was sent: a 500 in place of a response that HTTP can't carry. A client that
+    takes no byte for `send_timeout` is given up.
     """
     method: str = scope["method"]
     try:
@@ -324,6 +358,7 @@ async def send_response(
             await send(_piece(body, more=False))
     except TimeoutError:
         raise ClientGone from None
+    return response
 
 
 def _piece(body: bytes, *, more: bool) -> Message:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction
@@ -26,6 +26,7 @@ from proxy.plan.model import (
     TableWrite,
 )
 from proxy.plan.planner import Planned, PlanRules, plan_request
+from proxy.record import Record, Resource
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.model import ApiRequest, HttpRequest
 from proxy.request.preferences import Preferences
@@ -91,35 +92,21 @@ class AppState:
     server_timing: bool = False
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """Durations of the chain's steps, in the order of Server-Timing."""
-
-    laps: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, name: str) -> None:
-        """Names the time since the lap before."""
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now
-
-    def header(self) -> tuple[bytes, bytes]:
-        """The Server-Timing header, in milliseconds."""
-        steps = (f"{name};dur={seconds * 1000:.1f}" for name, seconds in self.laps.items())
-        return b"server-timing", ", ".join(steps).encode()
-
-
 async def answer(
-    state: AppState, run: Run, http: HttpRequest, renew: Renew | None = None
+    state: AppState,
+    run: Run,
+    http: HttpRequest,
+    renew: Renew | None = None,
+    record: Record | None = None,
 ) -> Response:
-    """The response to `http`; failures become responses too.
+    """The response to `http`; failures become responses too. `record` is filled in.
 
     One that an outdated schema cache may explain is tried once more with the newer state
     that `renew` gives. Its transaction was rolled back, so nothing is done twice.
     """
+    record = record or Record()
     try:
-        return await _answer(state, run, http)
+        return await _answer(state, run, http, record)
     except ApiError as error:
         failure = error
     if renew is not None and may_be_outdated(failure):
@@ -127,32 +114,42 @@ async def answer(
         if newer is not None or is_catalog_race(failure):
             state = newer or state
             try:
-                return await _answer(state, run, http)
+                return await _answer(state, run, http, record)
             except ApiError as error:
                 failure = error
+    record.code = failure.code
     return error_response(failure, state.verbosity)
 
 
-async def _answer(state: AppState, run: Run, http: HttpRequest) -> Response:
-    watch = Stopwatch()
+async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) -> Response:
+    record.start()
     identity = state.authenticator.identify(http.headers, time.time())
-    watch.lap("jwt")
+    record.role = identity.role
+    record.lap("jwt")
     if state.cache is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
     request = read_api_request(http, state.request_rules)
-    watch.lap("parse")
+    record.resource = _resource(request)
+    record.lap("parse")
     planned = plan_request(request, state.cache, state.plan_rules)
-    watch.lap("plan")
+    record.lap("plan")
     try:
-        response = await _respond(state, state.cache, run, request, identity, planned, watch)
+        response = await _respond(state, state.cache, run, request, identity, planned, record)
     except PoolError as error:
         authenticated = identity.role != state.transaction_rules.anonymous_role
         raise pool_error(error, authenticated=authenticated) from error
-    watch.lap("response")
+    record.lap("response")
     response = with_warnings(response, planned.warnings)
     if state.server_timing:
-        response = replace(response, headers=(*response.headers, watch.header()))
+        response = replace(response, headers=(*response.headers, record.server_timing()))
     return response
+
+
+def _resource(request: ApiRequest) -> Resource:
+    action = request.action
+    if action.is_call:
+        return "rpc"
+    return "table" if action.target.name else "root"
 
 
 async def _respond(
@@ -162,14 +159,21 @@ async def _respond(
     request: ApiRequest,
     identity: Identity,
     planned: Planned,
-    watch: Stopwatch,
+    record: Record,
 ) -> Response:
     plan = planned.plan
     if isinstance(plan, Info):
         return info_response(plan)
     transaction = transaction_for(state, cache, request, identity, plan)
-    outcome = await run(transaction)
-    watch.lap("transaction")
+    record.transaction = transaction
+    try:
+        outcome = await run(transaction)
+        record.waited = outcome.waited
+    except PoolError as error:
+        record.waited = error.waited
+        raise
+    finally:
+        record.lap("transaction")
     if isinstance(plan, Inspect):
         found = read_inspection(outcome.rows)
         document = openapi_document(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 
 from proxy.app import EdgeApp, edge_options
 from proxy.apps import App
@@ -36,11 +35,7 @@ def serve(
 
     def apply_settings(edge: EdgeApp) -> None:
         def apply(settings: Settings) -> None:
-            plane = edge.data_plane
-            # Who is told of responses is not a matter of settings.
-            plane.options = replace(
-                edge_options(settings), on_response=plane.options.on_response
-            )
+            edge.data_plane.options = edge_options(settings)
 
         service.follow(apply)
 

@@ -27,6 +27,7 @@ from proxy.data_plane import EdgeOptions, Limits
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, Listening, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
+from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 
@@ -45,7 +46,7 @@ class Echo:
         sys.stdout.write("closed\n")
         sys.stdout.flush()
 
-    async def answer(self, request: HttpRequest) -> Response:
+    async def answer(self, request: HttpRequest, record: Record) -> Response:
         argument = request.query.decode()
         match request.path:
             case b"/wait":
