@@ -49,6 +49,7 @@ pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject
 
 bench: $(STAMP) ## requests per second beside pgbench with the same SQL (ARGS="--help")
 	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m tests.bench.schema_cache
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
