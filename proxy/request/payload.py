@@ -7,6 +7,7 @@ read, but it goes to the database as the bytes that came.
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from typing import Final
 
 import msgspec
@@ -33,6 +34,7 @@ _any_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 _NO_ROWS: Final = JsonPayload(b"[]", _NO_KEYS, is_array=True)
 _JSON_SPACES: Final = b" \t\r\n"
+_PIECE: Final = 64 * 1024
 
 
 def parse_payload(
@@ -52,7 +54,8 @@ def parse_payload(
         payload = _json(body, columns, is_call=is_call)
         return payload, payload.keys
     if kind == "csv":
-        raw, keys = csv_to_json(_text(body))
+        _check_text(body)
+        raw, keys = csv_to_json(body)
         return JsonPayload(raw, keys, is_array=True), keys
     if kind == "form":
         pairs = tuple((_text(key), _text(value or b"")) for key, value in decode_pairs(body))
@@ -71,16 +74,30 @@ def _invalid(message: str) -> ApiError:
     return api_error("PGRST102", message=message)
 
 
-def _text(body: bytes) -> str:
+def _not_text() -> ApiError:
+    return _invalid("The request body is not valid UTF-8")
+
+
+def _text(raw: bytes) -> str:
     try:
-        return body.decode()
+        return raw.decode()
     except UnicodeDecodeError:
-        raise _invalid("The request body is not valid UTF-8") from None
+        raise _not_text() from None
 
 
 def _check_text(body: bytes) -> None:
-    if not body.isascii():
-        _text(body)
+    """Refuses what is no UTF-8, piece by piece: decoded whole, a body can take four times
+    its size."""
+    if body.isascii():
+        return
+    decoder = getincrementaldecoder("utf-8")()
+    pieces = memoryview(body)
+    try:
+        for at in range(0, len(body), _PIECE):
+            decoder.decode(pieces[at : at + _PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise _not_text() from None
 
 
 def _json(body: bytes, columns: frozenset[str] | None, *, is_call: bool) -> JsonPayload:

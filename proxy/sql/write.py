@@ -17,6 +17,7 @@ from proxy.sql.conditions import condition_sql
 from proxy.sql.writer import Writer, column, identifier, literal, qualified
 
 _BODY = QualifiedName("", "pgrst_body")
+_RECORD = QualifiedName("", "_")
 _PAYLOAD = QualifiedName("", "pgrst_payload")
 
 
@@ -67,16 +68,17 @@ def record_sql(
     `fields` are (name, type, casting function or None); `defaults`, when given, pairs
     column names with their default expressions, for keys a row leaves out.
     """
-    kind = "json" if defaults is None else "jsonb"
+    # As text, jsonb too goes to the server as the very bytes that came.
+    kind, cast_to = ("json", "json") if defaults is None else ("jsonb", "text::jsonb")
     if not fields and not is_array:
         return "(SELECT) pgrst_body"  # `{}`: one row of nothing but defaults
-    payload = f"{writer.bind(body)}::{kind}"
+    payload = f"{writer.bind(body)}::{cast_to}"
     if not fields:
         return f"(SELECT FROM {kind}_array_elements({payload})) pgrst_body"
     columns = ", ".join(
-        identifier(name)
+        column(_RECORD, name)
         if cast is None
-        else f"{cast}({identifier(name)}) AS {identifier(name)}"
+        else f"{cast}({column(_RECORD, name)}) AS {identifier(name)}"
         for name, _, cast in fields
     )
     record = ", ".join(f"{identifier(name)} {type_}" for name, type_, _ in fields)

@@ -30,6 +30,11 @@ class ServerProcess:
         self.tls_url = f"https://localhost:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it wrote to stderr so far."""
         return _content(self._errors)

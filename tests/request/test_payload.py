@@ -204,7 +204,7 @@ def test_other_types_are_refused() -> None:
     ],
 )
 def test_csv_becomes_objects(text: str, rows: list[dict[str, str | None]]) -> None:
-    raw, keys = csv_to_json(text)
+    raw, keys = csv_to_json(text.encode())
     assert json.loads(raw) == rows
     assert keys == (set(rows[0]) if rows else set())
 
@@ -242,7 +242,7 @@ def test_csv_written_by_python_is_read(
     writer = csv.writer(written, quoting=quoting)
     writer.writerow(["x", "y"])
     writer.writerows(rows)
-    raw, _ = csv_to_json(written.getvalue())
+    raw, _ = csv_to_json(written.getvalue().encode())
     wanted = [[None if cell == "NULL" else cell for cell in row] for row in rows]
     assert [[row["x"], row["y"]] for row in json.loads(raw)] == wanted
 

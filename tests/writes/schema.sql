@@ -44,6 +44,11 @@ create table api.lines (
 -- No key at all.
 create table api.readings (sensor text, value integer);
 
+-- Columns named like parts of the statements around them.
+create table api.odd_names (
+    key integer, value integer, elem integer, pgrst_body integer, _ integer default 9
+);
+
 create view api.item_names as select sku, name from api.items;
 
 create table api.owned (
