@@ -470,11 +470,12 @@ def _order(
 
 
 def needed_columns(node: ReadPlan, primary_key: Sequence[str]) -> tuple[str, ...]:
-    """The columns a write or call must return for `node` to select, join and locate.
+    """The columns a write or call must return for `node` to select, order, join and locate.
 
     `("*",)` when all are asked for, or when a computed relationship may need any.
     """
     names = {item.field.name for item in node.select}
+    names |= {term.field.name for term in node.order if term.relation is None}
     relationships = [embed.relationship for embed in node.embeds]
     if "*" in names or any(isinstance(r, ComputedRelationship) for r in relationships):
         return ("*",)

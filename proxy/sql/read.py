@@ -166,7 +166,8 @@ def _limit_sql(writer: Writer, rows: Range) -> str:
 def count_sql(writer: Writer, plan: ReadPlan, embedded: Embed | None = None) -> str:
     """One row for each row that matches: filters and inner joins count, limits don't.
 
-    Embeds are only looked at where they decide (`!inner`, null filters): as EXISTS.
+    Embeds are only looked at where they decide (`!inner`, null filters): as EXISTS, where
+    a limit only matters when it can leave nothing.
     """
     source = _reference(plan, embedded)
     rows = _from_sql(plan, embedded)
@@ -177,7 +178,12 @@ def count_sql(writer: Writer, plan: ReadPlan, embedded: Embed | None = None) -> 
         for embed in plan.embeds
         if embed.join == "inner"
     ]
-    return f"SELECT 1{rows}" + (f" WHERE {' AND '.join(where)}" if where else "")
+    can_be_empty = embedded is not None and (plan.range.offset > 0 or plan.range.limit == 0)
+    return (
+        f"SELECT 1{rows}"
+        + (f" WHERE {' AND '.join(where)}" if where else "")
+        + (_limit_sql(writer, plan.range) if can_be_empty else "")
+    )
 
 
 def _counted(
