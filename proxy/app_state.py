@@ -91,6 +91,7 @@ def app_state(
             port=settings.server_port,
             proxy_uri=settings.openapi_server_proxy_uri,
             security_active=settings.openapi_security_active,
+            schemas=settings.db_schemas,
         ),
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,

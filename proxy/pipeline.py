@@ -28,6 +28,7 @@ from proxy.plan.model import (
 from proxy.plan.planner import Planned, PlanRules, plan_request
 from proxy.record import Record, Resource
 from proxy.request.api_request import RequestRules, read_api_request
+from proxy.request.media_types import OPENAPI_31
 from proxy.request.model import ApiRequest, HttpRequest
 from proxy.request.preferences import Preferences
 from proxy.response.answer import (
@@ -43,11 +44,13 @@ from proxy.response.commit_check import commit_check, is_explained, violation
 from proxy.response.database_errors import is_catalog_race, may_be_outdated, pool_error
 from proxy.response.errors import error_response
 from proxy.response.model import Response
-from proxy.response.openapi import OpenApiOptions, openapi_document
+from proxy.response.openapi import openapi_document
+from proxy.response.openapi31 import openapi31_document
+from proxy.response.openapi_api import OpenApiOptions
 from proxy.response.result import plan_text, planned_rows, read_result
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
-from proxy.sql.session import Setting, transaction_settings
+from proxy.sql.session import Setting, trace_settings, transaction_settings
 from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
 
@@ -165,6 +168,9 @@ async def _respond(
     if isinstance(plan, Info):
         return info_response(plan)
     transaction = transaction_for(state, cache, request, identity, plan)
+    if record.trace is not None:
+        traced = trace_settings(record.trace.traceparent)
+        transaction = replace(transaction, settings=(*transaction.settings, *traced))
     record.transaction = transaction
     try:
         outcome = await run(transaction)
@@ -176,7 +182,8 @@ async def _respond(
         record.lap("transaction")
     if isinstance(plan, Inspect):
         found = read_inspection(outcome.rows)
-        document = openapi_document(
+        describe = openapi31_document if plan.media_type == OPENAPI_31 else openapi_document
+        document = describe(
             cache,
             plan.schema,
             found,

@@ -24,7 +24,7 @@ from proxy.plan.model import (
 from proxy.plan.negotiate import NO_BODY, negotiate, not_acceptable
 from proxy.plan.read import Addressed, ReadRules, Warned, plan_read
 from proxy.plan.write import plan_mutation
-from proxy.request.media_types import OPENAPI
+from proxy.request.media_types import OPENAPI, OPENAPI_31
 from proxy.request.model import ApiRequest, EmbedPath, Filter, LogicTree
 from proxy.request.preferences import Preferences
 from proxy.schema_cache.model import Function, QualifiedName, SchemaCache, Table
@@ -169,9 +169,12 @@ def _function_call(request: ApiRequest, cache: SchemaCache, rules: PlanRules) ->
 
 
 def _inspect(request: ApiRequest) -> Inspect:
-    if not any(media.kind in ("openapi", "json", "any") for media in request.accept):
-        raise not_acceptable(request.accept)
-    return Inspect(request.schema, request.action.head, OPENAPI)
+    for media in request.accept:
+        if media.kind in ("openapi", "json", "any"):
+            return Inspect(request.schema, request.action.head, OPENAPI)
+        if media.kind == "openapi31":
+            return Inspect(request.schema, request.action.head, OPENAPI_31)
+    raise not_acceptable(request.accept)
 
 
 def _allowed_on_table(table: Table) -> str:

@@ -19,6 +19,7 @@ MediaKind = Literal[
     "text",
     "xml",
     "openapi",
+    "openapi31",
     "form",
     "octets",
     "any",
@@ -49,6 +50,8 @@ CSV: Final = MediaType("csv", "text/csv")
 TEXT: Final = MediaType("text", "text/plain")
 XML: Final = MediaType("xml", "text/xml")
 OPENAPI: Final = MediaType("openapi", "application/openapi+json")
+OPENAPI_31: Final = MediaType("openapi31", "application/vnd.oai.openapi+json;version=3.1")
+"""PostgREST has no such document and answers 406."""
 FORM: Final = MediaType("form", "application/x-www-form-urlencoded")
 OCTETS: Final = MediaType("octets", "application/octet-stream")
 ANY: Final = MediaType("any", "*/*")
@@ -88,6 +91,8 @@ def parse_media_type(text: str) -> MediaType:
     known = _WITHOUT_PARAMETERS.get(name)
     if known is not None:
         return known
+    if name == _OPENAPI:
+        return _openapi(text)
     parameters: dict[str, str] = {}
     following = _PARAMETER.match(text, match.end())
     while following is not None:
@@ -95,6 +100,18 @@ def parse_media_type(text: str) -> MediaType:
         parameters[following[1].lower()] = plain if quoted is None else quoted
         following = _PARAMETER.match(text, following.end())
     return _vendored(name, parameters) or MediaType("other", text)
+
+
+_OPENAPI: Final = OPENAPI_31.text.partition(";")[0]
+_OPENAPI_VERSION: Final = re.compile(r";\s*version\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+
+
+def _openapi(text: str) -> MediaType:
+    """The one version there is, if `text` asks for it or for any."""
+    version = _OPENAPI_VERSION.search(text)
+    if version is None or re.fullmatch(r"3(\.1(\.\d+)?)?", version[1], re.ASCII):
+        return OPENAPI_31
+    return MediaType("other", text)
 
 
 def _vendored(name: str, parameters: Mapping[str, str]) -> MediaType | None:

@@ -29,7 +29,8 @@ Object = dict[str, Json]
 class OpenApiOptions:
     """How the document presents the server: settings of the same names, and `version`,
     the PostgREST release whose behaviour this is (`16.2`). `schemas` are all that are
-    exposed (db-schemas), the default one first."""
+    exposed (db-schemas), the default one first; `path_prefix` is what stands before every
+    path, such as `/v1`."""
 
     version: str
     host: str
@@ -37,6 +38,7 @@ class OpenApiOptions:
     proxy_uri: str | None = None
     security_active: bool = False
     schemas: tuple[str, ...] = ()
+    path_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,15 @@ def address_of(options: OpenApiOptions) -> Address:
     """Scheme, host with port, and base path by which clients reach the server."""
     if options.proxy_uri is None:
         host = "0.0.0.0" if options.host in _ANY_HOST else options.host  # noqa: S104
-        return Address("http", f"{host}:{options.port}", "/")
+        return Address("http", f"{host}:{options.port}", options.path_prefix or "/")
     uri = urlsplit(options.proxy_uri)
     scheme = uri.scheme.lower()
     port = uri.port or (443 if scheme == "https" else 80)
     host = uri.netloc.rpartition("@")[2].removesuffix(f":{uri.port}")
-    return Address(scheme, f"{host}:{port}", uri.path or "/")
+    base_path = (
+        f"{uri.path.rstrip('/')}{options.path_prefix}" if options.path_prefix else uri.path
+    )
+    return Address(scheme, f"{host}:{port}", base_path or "/")
 
 
 _ANY_HOST: Final = frozenset({"*", "*4", "!4", "*6", "!6"})
