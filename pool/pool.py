@@ -62,10 +62,12 @@ class PoolStats:
 @dataclass(slots=True, eq=False)
 class _Member:
     """A session of the pool; times are the event loop's, in seconds. `waited`: how long the
-    caller that it was given to last had waited."""
+    caller that it was given to last had waited. `schema`: the number of the schema that its
+    statements were prepared for."""
 
     session: Session
     expires_at: float
+    schema: int
     idle_until: float = 0.0
     used: bool = False
     waited: float = 0.0
@@ -112,6 +114,7 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._timeouts = 0
+        self._schema = 0
         self._outage: Outage | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._attempt: asyncio.TimerHandle | None = None
@@ -157,6 +160,14 @@ class Pool:
         """The rows of one read-only statement under the session's own role."""
         return (await self.run(Transaction(statement))).rows
 
+    def forget_statements(self) -> None:
+        """The schema has changed: from now on, have everything prepared anew.
+
+        PostgreSQL notices by itself when a statement's result has changed, but not when a
+        parameter should have another type than when the statement was prepared.
+        """
+        self._schema += 1
+
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Let running transactions end for up to `timeout` seconds, then cut them off.
 
@@ -186,6 +197,9 @@ class Pool:
 
     async def _run_on(self, member: _Member, tx: Transaction) -> Outcome:
         waited = member.waited
+        if member.schema != self._schema:
+            member.schema = self._schema
+            member.session.forget_statements()
         try:
             outcome = await transaction.run(member.session, tx)
         except PoolError as error:
@@ -337,7 +351,7 @@ class Pool:
                 raise
         else:
             self._outage = None
-            self._release(_Member(session, expires_at=now + self._max_lifetime))
+            self._release(_Member(session, now + self._max_lifetime, self._schema))
             self._connect_for_waiters()
 
     def _note_failure(self, failure: ConnectionFailed, now: float) -> None:

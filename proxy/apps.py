@@ -280,6 +280,7 @@ class App:
         except PoolError:
             self._schema_loads = replace(loads, failed=loads.failed + 1)
             raise
+        self._pool.forget_statements()
         took = time.monotonic() - began
         self._schema_loads = SchemaLoads(loads.succeeded + 1, loads.failed, took)
         self._fingerprint = fingerprint

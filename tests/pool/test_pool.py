@@ -326,6 +326,25 @@ async def test_a_write_is_never_sent_twice(make_pool: MakePool, relay: Relay) ->
     assert await pid_of(pool)
 
 
+async def test_statements_are_prepared_anew_when_the_schema_has_changed(
+    make_pool: MakePool, admin: Admin
+) -> None:
+    """A statement keeps the types that its parameters had when it was prepared."""
+    pool = make_pool(size=2)
+    await admin.execute("create table narrow (id int)")
+    by_id = Statement("select count(*) from narrow where id = $1", ("3000000000",))
+    try:
+        for _ in range(2):
+            with pytest.raises(DatabaseError, match="22003"):
+                await asyncio.gather(pool.fetch(by_id), slow_pid(pool))
+        await admin.execute("alter table narrow alter id type bigint")
+        pool.forget_statements()
+        found = await asyncio.gather(*(pool.fetch(by_id) for _ in range(4)), slow_pid(pool))
+        assert [rows[0][0] for rows in found[:4]] == [0, 0, 0, 0]
+    finally:
+        await admin.execute("drop table narrow")
+
+
 async def test_an_outage_fails_fast_and_ends_by_itself(
     make_pool: MakePool, relay: Relay
 ) -> None:
