@@ -17,7 +17,7 @@ from tests.http.processes import ServerProcess
 
 SCHEMA = Path(__file__).parent / "schema.sql"
 
-Rows = Callable[[str], object]
+Rows = Callable[[str], list[dict[str, object]]]
 """The rows of a query as PostgreSQL writes them in JSON, read as Python values."""
 
 
@@ -60,7 +60,7 @@ def rows_of(library: str, postgres: EmbeddedPostgres) -> Rows:
     """What a query answers when no proxy is in between."""
     dsn = postgres.dsn_for(library)
 
-    async def fetch(sql: str) -> object:
+    async def fetch(sql: str) -> list[dict[str, object]]:
         connection = await asyncpg.connect(dsn, server_settings={"search_path": "lib, public"})
         try:
             text = await connection.fetchval(
@@ -68,6 +68,7 @@ def rows_of(library: str, postgres: EmbeddedPostgres) -> Rows:
             )
         finally:
             await connection.close()
-        return json.loads(text)
+        rows: list[dict[str, object]] = json.loads(text)
+        return rows
 
     return lambda sql: asyncio.run(fetch(sql))
