@@ -41,6 +41,14 @@ async def run(session: Session, tx: Transaction) -> Outcome:
     return await _run_once(session, tx)
 
 
+def sql_of(tx: Transaction) -> tuple[str, ...]:
+    """The SQL that `run` sends for `tx` besides BEGIN and COMMIT, in order; its values are
+    parameters."""
+    ahead = (*_set(tx.settings), *_drop_rows(tx.before))
+    after = () if tx.after is None else (tx.after,)
+    return tuple(statement.sql for statement in (*ahead, tx.statement, *after))
+
+
 async def _run_once(session: Session, tx: Transaction) -> Outcome:
     try:
         if _fits_one_trip(session, tx):

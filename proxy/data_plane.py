@@ -160,6 +160,7 @@ class DataPlane:
                     body = await read_body(scope, receive, options.limits)
                     unread = False
                     if body:
+                        record.received = len(body)
                         request = HttpRequest(
                             request.method, request.path, request.query, request.headers, body
                         )

@@ -32,6 +32,7 @@ class Record:
     `began`: when it arrived (`perf_counter`). `laps`: how long each step took, in the order
     of Server-Timing. `role`: None as long as nobody was authenticated. `code`: of the error
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
+    `received`: bytes of the body.
     """
 
     began: float = field(default_factory=perf_counter)
@@ -41,6 +42,7 @@ class Record:
     code: str | None = None
     transaction: Transaction | None = None
     waited: float = 0.0
+    received: int = 0
     trace: Trace | None = None
     answering_since: float = 0.0
     _last: float = 0.0

@@ -1,7 +1,7 @@
 """Settings as text: what `--dump-config` and `--example` print.
 
 In: `Settings`, or the table alone. Out: a configuration file. A dump read back gives the
-same settings; as in PostgREST it shows the secrets.
+same settings; as in PostgREST it shows the secrets, unless it is told not to.
 """
 
 from __future__ import annotations
@@ -9,20 +9,31 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from proxy.settings.model import TABLE, Setting, Settings
 
 _COMMENT_WIDTH = 88
 
 
-def dump_settings(settings: Settings) -> str:
-    """Every setting with its value, sorted by key."""
-    lines = [
-        f"{setting.key} = {_literal(setting, getattr(settings, setting.attribute))}"
-        for setting in TABLE
+HIDDEN: Final = "***"
+"""What stands for a secret."""
+
+
+def dump_settings(settings: Settings, *, redacted: bool = False) -> str:
+    """Every setting with its value, sorted by key.
+
+    `redacted`: secrets are hidden, and all of `app.settings`, which may hold some.
+    """
+    lines: list[str] = []
+    for setting in TABLE:
+        value = getattr(settings, setting.attribute)
+        hidden = redacted and setting.secret and value is not None
+        lines.append(f"{setting.key} = {_literal(setting, HIDDEN if hidden else value)}")
+    lines += [
+        f"{_key(name)} = {_quote(HIDDEN if redacted else value)}"
+        for name, value in settings.app_settings
     ]
-    lines += [f"{_key(name)} = {_quote(value)}" for name, value in settings.app_settings]
     return "\n".join(sorted(lines)) + "\n"
 
 

@@ -32,6 +32,7 @@ TransactionEnd = Literal[
 ]
 OpenApiMode = Literal["follow-privileges", "ignore-privileges", "disabled"]
 LogLevel = Literal["crit", "error", "warn", "info", "debug"]
+LogFormat = Literal["apache", "json"]
 EngineName = Literal["hypercorn", "granian"]
 
 
@@ -61,6 +62,8 @@ class Setting:
     attribute: str
     default: Any
     facts: Facts
+    secret: bool = False
+    """Whether its value must not be shown."""
 
     @property
     def key(self) -> str:
@@ -379,6 +382,16 @@ class Settings:
     server_timing_enabled: Annotated[
         bool, Facts(BOOLEAN, "Send `Server-Timing`.", in_database=True)
     ] = False
+    server_tracing_enabled: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Send OpenTelemetry traces where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra"
+            " `edgerest[otel]`. See docs/observability.md.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = False
     server_engine: Annotated[
         EngineName,
         Facts(
@@ -517,8 +530,21 @@ class Settings:
         ),
     ] = "error"
     log_query: Annotated[
-        bool, Facts(BOOLEAN, "Log the SQL of the requests that `log-level` lets through.")
+        bool,
+        Facts(
+            BOOLEAN,
+            "Log the SQL of the requests that `log-level` lets through, without its values.",
+        ),
     ] = False
+    log_format: Annotated[
+        LogFormat,
+        Facts(
+            one_of("apache", "json"),
+            "How requests are logged: in Apache's combined format, or as JSON objects with"
+            " the fields that docs/observability.md lists.",
+            own=True,
+        ),
+    ] = "apache"
     url_schema_prefix: Annotated[
         bool,
         Facts(
@@ -546,7 +572,7 @@ class Settings:
 def _rows() -> tuple[Setting, ...]:
     hints = get_type_hints(Settings, include_extras=True)
     return tuple(
-        Setting(column.name, column.default, facts)
+        Setting(column.name, column.default, facts, secret=not column.repr)
         for column in fields(Settings)
         for facts in getattr(hints[column.name], "__metadata__", ())
     )

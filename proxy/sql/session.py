@@ -67,6 +67,14 @@ def transaction_settings(
     return tuple(settings)
 
 
+def trace_settings(traceparent: str) -> tuple[Setting, ...]:
+    """The trace that the transaction is part of (W3C), for functions and for pg_tracing."""
+    return (
+        ("request.traceparent", traceparent),
+        ("pg_tracing.trace_context", f"traceparent='{traceparent}'"),
+    )
+
+
 def _json_object(pairs: Iterable[Setting]) -> str:
     return json.dumps(dict(pairs), ensure_ascii=False, separators=(",", ":"))
 

@@ -1,0 +1,317 @@
+"""What the server counts, and how /metrics shows it.
+
+`METRICS` is the table: every metric once, with the values its labels may have. All series
+are therefore known beforehand, and each has its cell in a row of numbers. Every worker has
+a row that it alone writes, in memory that the workers share (`Board`, made before they are
+forked); whoever is asked sums up the rows. So one address shows the whole server, a worker
+that is replaced goes on where the one before it stopped, and counting a request takes no
+lock and no library: prometheus-client only writes the text.
+
+Names that begin with `pgrst_` are PostgREST's (docs, "Metrics").
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import mmap
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+Kind = Literal["counter", "gauge", "histogram"]
+Cells: TypeAlias = "memoryview[float]"
+"""A worker's row: doubles. Writing one is atomic, so a reader never sees half of it."""
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The upper bounds of the histograms' buckets; one without a bound follows."""
+_WIDTH: Final = len(SECONDS) + 2
+"""Cells of a histogram: its buckets, the one without a bound, and the sum."""
+
+METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "other")
+RESOURCES: Final = ("table", "rpc", "root", "other")
+STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric of the table. `labels` are names with the values they may have; `highest`
+    says that workers are merged by their highest value, not by the sum."""
+
+    name: str
+    kind: Kind
+    doc: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    highest: bool = False
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """In the order of a series' values."""
+        return tuple(name for name, _ in self.labels)
+
+    def series(self) -> Iterator[tuple[str, ...]]:
+        """The label values of each series."""
+        return itertools.product(*(values for _, values in self.labels))
+
+    @property
+    def width(self) -> int:
+        """Cells per series."""
+        return _WIDTH if self.kind == "histogram" else 1
+
+
+METRICS: Final = (
+    Described(
+        "pgrst_schema_cache_query_time_seconds",
+        "gauge",
+        "Seconds that reading the schema took the last time it worked.",
+        highest=True,
+    ),
+    Described(
+        "pgrst_schema_cache_loads_total",
+        "counter",
+        "How often the schema cache was loaded, in vain (FAIL) or not.",
+        (("status", ("SUCCESS", "FAIL")),),
+    ),
+    Described(
+        "pgrst_db_pool_timeouts_total",
+        "counter",
+        "Requests that no database connection came free for in time.",
+    ),
+    Described("pgrst_db_pool_available", "gauge", "Open connections that nobody uses."),
+    Described("pgrst_db_pool_waiting", "gauge", "Requests that wait for a connection."),
+    Described("pgrst_db_pool_max", "gauge", "The most connections there may be."),
+    Described("pgrst_jwt_cache_requests_total", "counter", "Tokens looked up in the cache."),
+    Described("pgrst_jwt_cache_hits_total", "counter", "Tokens found there."),
+    Described(
+        "pgrst_jwt_cache_evictions_total",
+        "counter",
+        "Tokens that were put out of the cache to make room.",
+    ),
+    Described(
+        "edgerest_http_request_duration_seconds",
+        "histogram",
+        "From the arrival of a request until its response was handed to the connection.",
+        (("method", METHODS), ("resource", RESOURCES), ("status", STATUS_CLASSES)),
+    ),
+    Described("edgerest_http_requests_in_flight", "gauge", "Requests being answered."),
+    Described(
+        "edgerest_http_requests_abandoned_total",
+        "counter",
+        "Requests whose client left before it had the response.",
+    ),
+    Described("edgerest_http_request_bytes_total", "counter", "Bytes of request bodies."),
+    Described("edgerest_http_response_bytes_total", "counter", "Bytes of response bodies."),
+    Described(
+        "edgerest_db_pool_wait_seconds",
+        "histogram",
+        "How long requests waited for a connection, those that had not to included.",
+    ),
+    Described(
+        "edgerest_db_transaction_seconds",
+        "histogram",
+        "How long transactions took once they had a connection.",
+    ),
+    Described("edgerest_db_pool_open", "gauge", "Connections opened, busy or not."),
+)
+
+BUILD_INFO: Final = "edgerest_build_info"
+"""Always 1; its labels are the version, the PostgREST version it follows, and the engine."""
+WORKERS: Final = "edgerest_workers"
+"""How many processes serve."""
+
+
+def _offsets() -> tuple[Mapping[tuple[str, ...], int], int]:
+    """The first cell of each series, by metric name and label values; and how many."""
+    offsets: dict[tuple[str, ...], int] = {}
+    end = 0
+    for metric in METRICS:
+        for values in metric.series():
+            offsets[metric.name, *values] = end
+            end += metric.width
+    return offsets, end
+
+
+OFFSETS, CELLS = _offsets()
+
+
+class Board:
+    """The rows of all workers, in memory that processes forked from now on share."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers: Final = workers
+        memory = memoryview(mmap.mmap(-1, workers * CELLS * 8)).cast("d")
+        self._rows = [memory[n * CELLS : (n + 1) * CELLS] for n in range(workers)]
+
+    def row(self, worker: int) -> Cells:
+        """The cells of one worker. Its gauges are of a process that is gone: they are 0."""
+        cells = self._rows[worker]
+        for metric in METRICS:
+            if metric.kind == "gauge":
+                for values in metric.series():
+                    cells[OFFSETS[metric.name, *values]] = 0.0
+        return cells
+
+    def merged(self, metric: Described, values: tuple[str, ...]) -> Sequence[float]:
+        """The cells of one series over all workers."""
+        start = OFFSETS[metric.name, *values]
+        columns = zip(*(row[start : start + metric.width] for row in self._rows), strict=True)
+        return [max(column) if metric.highest else sum(column) for column in columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What is not counted request by request but looked up: totals since the start, and
+    the state of this moment."""
+
+    schema_loads: int
+    schema_failures: int
+    schema_seconds: float
+    pool_size: int
+    pool_open: int
+    pool_available: int
+    pool_waiting: int
+    pool_timeouts: int
+    tokens_asked: int
+    tokens_found: int
+    tokens_evicted: int
+
+
+class Meter:
+    """Counts in one worker's row."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+        self._seen: dict[int, float] = {}
+        self._in_flight = OFFSETS[("edgerest_http_requests_in_flight",)]
+        self._abandoned = OFFSETS[("edgerest_http_requests_abandoned_total",)]
+        self._received = OFFSETS[("edgerest_http_request_bytes_total",)]
+        self._sent = OFFSETS[("edgerest_http_response_bytes_total",)]
+        self._wait = OFFSETS[("edgerest_db_pool_wait_seconds",)]
+        self._transaction = OFFSETS[("edgerest_db_transaction_seconds",)]
+        self._durations = {
+            (method, resource, int(status[0])): OFFSETS[
+                "edgerest_http_request_duration_seconds", method, resource, status
+            ]
+            for method in METHODS
+            for resource in RESOURCES
+            for status in STATUS_CLASSES
+        }
+
+    def began(self) -> None:
+        """A request has arrived."""
+        self._cells[self._in_flight] += 1
+
+    def abandoned(self) -> None:
+        """Its client has left."""
+        self._cells[self._in_flight] -= 1
+        self._cells[self._abandoned] += 1
+
+    def answered(
+        self, method: str, resource: str, status: int, seconds: float, received: int, sent: int
+    ) -> None:
+        """It was answered after `seconds`, with `received` and `sent` bytes of bodies."""
+        cells = self._cells
+        cells[self._in_flight] -= 1
+        cells[self._received] += received
+        cells[self._sent] += sent
+        durations, key = self._durations, (method, resource, status // 100)
+        first = durations.get(key) or durations["other", resource, key[2]]
+        self._observe(first, seconds)
+
+    def ran(self, waited: float, seconds: float) -> None:
+        """A transaction waited for its connection, and then took `seconds`."""
+        self._observe(self._wait, waited)
+        self._observe(self._transaction, seconds)
+
+    def _observe(self, first: int, seconds: float) -> None:
+        self._cells[first + bisect_left(SECONDS, seconds)] += 1
+        self._cells[first + _WIDTH - 1] += seconds
+
+    def look(self, levels: Levels) -> None:
+        """Take over what was looked up."""
+        set_level, follow = self._set, self._follow
+        set_level("pgrst_schema_cache_query_time_seconds", levels.schema_seconds)
+        follow(levels.schema_loads, "pgrst_schema_cache_loads_total", "SUCCESS")
+        follow(levels.schema_failures, "pgrst_schema_cache_loads_total", "FAIL")
+        follow(levels.pool_timeouts, "pgrst_db_pool_timeouts_total")
+        set_level("pgrst_db_pool_available", levels.pool_available)
+        set_level("pgrst_db_pool_waiting", levels.pool_waiting)
+        set_level("pgrst_db_pool_max", levels.pool_size)
+        set_level("edgerest_db_pool_open", levels.pool_open)
+        follow(levels.tokens_asked, "pgrst_jwt_cache_requests_total")
+        follow(levels.tokens_found, "pgrst_jwt_cache_hits_total")
+        follow(levels.tokens_evicted, "pgrst_jwt_cache_evictions_total")
+
+    def _set(self, name: str, value: float) -> None:
+        self._cells[OFFSETS[(name,)]] = value
+
+    def _follow(self, total: int, *series: str) -> None:
+        """Counts on by what was added to `total`, which begins anew when its owner is
+        replaced on a reload; a counter never goes down."""
+        cell = OFFSETS[series]
+        before = self._seen.get(cell, 0.0)
+        self._cells[cell] += total - before if total >= before else total
+        self._seen[cell] = total
+
+
+# --- exposition -------------------------------------------------------------------------
+
+
+class Exposition:
+    """The numbers of a board as text; `build` are the labels of `edgerest_build_info`."""
+
+    def __init__(self, board: Board, build: Mapping[str, str]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(board, build))
+
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """The page and its content type, in the format that `accept` prefers: Prometheus'
+        text format or OpenMetrics."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class _Collector(Collector):
+    def __init__(self, board: Board, build: Mapping[str, str]) -> None:
+        self._board = board
+        self._build = dict(build)
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily(BUILD_INFO, "What is running.", labels=[*self._build])
+        info.add_metric([*self._build.values()], 1)
+        yield info
+        yield GaugeMetricFamily(WORKERS, "Processes that serve.", self._board.workers)
+        for metric in METRICS:
+            yield self._family(metric)
+
+    def _family(self, metric: Described) -> Metric:
+        labels = metric.label_names
+        if metric.kind == "histogram":
+            histogram = HistogramMetricFamily(metric.name, metric.doc, labels=labels)
+            for values in metric.series():
+                *counts, total = self._board.merged(metric, values)
+                # Of some hundred series most never occur.
+                if any(counts) or not labels:
+                    histogram.add_metric(values, [*_cumulative(counts)], total)
+            return histogram
+        family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+        single = family(metric.name, metric.doc, labels=labels)
+        for values in metric.series():
+            single.add_metric(values, self._board.merged(metric, values)[0])
+        return single
+
+
+def _cumulative(counts: Sequence[float]) -> Iterator[tuple[str, float]]:
+    for bound, below in zip((*SECONDS, math.inf), itertools.accumulate(counts), strict=True):
+        yield ("+Inf" if math.isinf(bound) else str(bound)), below
