@@ -74,6 +74,10 @@ def _invalid(message: str) -> ApiError:
     return api_error("PGRST102", message=message)
 
 
+def _too_deep() -> ApiError:
+    return _invalid("The request body is nested too deeply")
+
+
 def _not_text() -> ApiError:
     return _invalid("The request body is not valid UTF-8")
 
@@ -104,6 +108,7 @@ def _json(body: bytes, columns: frozenset[str] | None, *, is_call: bool) -> Json
     first = body.lstrip(_JSON_SPACES)[:1]
     if columns is not None:
         _check_text(body)
+        _check_depth(body)
         return JsonPayload(body, columns, is_array=first == b"[")
     if not body and is_call:
         # A call without arguments; the database wants JSON all the same.
@@ -117,9 +122,22 @@ def _json(body: bytes, columns: frozenset[str] | None, *, is_call: bool) -> Json
             keys = _common_keys(rows)
             return JsonPayload(body, keys, is_array=True) if rows else _NO_ROWS
         _any_value.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         raise _invalid("Empty or invalid json") from None
+    except RecursionError:
+        raise _too_deep() from None
     return _NO_ROWS
+
+
+def _check_depth(body: bytes) -> None:
+    """Refuses what is nested so deeply that the database would run out of stack, which is
+    not the caller's error there; all else that is wrong with the JSON it tells better."""
+    try:
+        _any_value.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError:
+        return
 
 
 def _common_keys(rows: list[msgspec.Raw]) -> frozenset[str]:

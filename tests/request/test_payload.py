@@ -95,13 +95,22 @@ def test_json_without_rows_is_no_row(body: bytes) -> None:
         b'{"a":"\x01"}',
         b'{"a":"\\x"}',
         b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    assert refused(body) == INVALID
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         b"[" * 100_000,
         b'{"a":' * 50_000,
         b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]",
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
-    assert refused(body) == INVALID
+def test_what_is_nested_too_deeply_is_refused(body: bytes) -> None:
+    assert refused(body) == "The request body is nested too deeply"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def stock_server(
         db_schemas="api",
         db_tx_end="commit-allow-override",
         db_plan_enabled=True,
+        server_max_body=4_000_000,
     ) as server:
         yield server
         assert "Traceback" not in server.log
