@@ -306,6 +306,32 @@ async def test_a_changed_schema_is_not_the_callers_problem(web: Session, admin: 
     assert (await fails(web, everything)).sqlstate == "42P01"
 
 
+_PASSED_ON = (
+    "select session_user = current_user, coalesce(current_setting('edge.x', true), ''),"
+    " current_setting('timezone'), current_setting('client_encoding')"
+)
+
+
+@pytest.mark.parametrize("keep", [None, yes])
+@pytest.mark.parametrize("setting_up", [None, "reader"])
+async def test_a_setting_made_for_the_session_ends_with_its_transaction(
+    web: Session, keep: object, setting_up: str | None
+) -> None:
+    """As a function of the user's may make it: set_config(..., false), or a plain SET."""
+    options: dict[str, object] = {"keep": keep} if keep else {}
+    fresh = text(await transaction.run(web, reading(_PASSED_ON, **options)))
+    settings = (("role", setting_up),) if setting_up else ()
+    lasting = reading(
+        "select set_config('edge.x', 'leak', false), set_config('role', 'writer', false),"
+        " set_config('timezone', 'Asia/Tokyo', false),"
+        " set_config('client_encoding', 'LATIN1', false)",
+        settings=settings,
+        **options,
+    )
+    await transaction.run(web, lasting)
+    assert text(await transaction.run(web, reading(_PASSED_ON, **options))) == fresh
+
+
 @pytest.mark.parametrize(
     "tx, turns",
     [
