@@ -1,15 +1,22 @@
-"""The admin server: whether this process is alive and ready, for orchestrators.
+"""The admin server: whether this process is alive and ready, and what goes on in it.
 
-In: a `Health`. Out: an ASGI application (Quart) with `/live`, `/ready` and
-`/schema_cache`, as PostgREST's admin server has them; anything else is 404.
+In: a `Health` and `Reports`. Out: an ASGI application (Quart) with the paths of
+`ENDPOINTS`; as in PostgREST the method does not matter, answers without content have no
+body, and anything else is 404.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
-from quart import Quart
+from quart import Quart, request
 from quart import Response as QuartResponse
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_JSON: Final = "application/json; charset=utf-8"
+_TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Health(Protocol):
@@ -23,36 +30,106 @@ class Health(Protocol):
     def pending(self) -> bool:
         """The schema cache is not loaded yet, or the database is away."""
 
-    def schema_cache(self) -> bytes:
-        """The schema cache as JSON; empty while there is none."""
+
+def _no_metrics(_accept: str) -> tuple[bytes, str]:
+    return b"", _TEXT
 
 
-def admin_app(health: Health) -> Quart:
-    """The admin application for `health`."""
-    app = Quart("edgerest-admin")
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What the admin server shows: the schema cache in JSON, empty while there is none; the
+    settings in use without their secrets; the metrics, in the format that an Accept header
+    prefers, and their content type."""
 
-    @app.get("/live")
-    async def live() -> QuartResponse:
-        return _status(200 if health.live else 500)
+    schema_cache: Callable[[], bytes] = bytes
+    config: Callable[[], str] = str
+    metrics: Callable[[str], tuple[bytes, str]] = _no_metrics
 
-    @app.get("/ready")
-    async def ready() -> QuartResponse:
-        if health.pending:
-            return _status(503)
-        return _status(200 if health.live else 500)
 
-    @app.get("/schema_cache")
-    async def schema_cache() -> QuartResponse:
-        return QuartResponse(
-            health.schema_cache(), content_type="application/json; charset=utf-8"
+Answer = Callable[[Health, Reports], QuartResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A path and what it is for."""
+
+    path: str
+    doc: str
+    answer: Answer
+
+
+def _live(health: Health, _: Reports) -> QuartResponse:
+    return _status(200 if health.live else 500)
+
+
+def _ready(health: Health, _: Reports) -> QuartResponse:
+    if health.pending:
+        return _status(503)
+    return _status(200 if health.live else 500)
+
+
+def _metrics(_: Health, reports: Reports) -> QuartResponse:
+    body, content_type = reports.metrics(request.headers.get("accept", ""))
+    return QuartResponse(body, content_type=content_type)
+
+
+def _schema_cache(_: Health, reports: Reports) -> QuartResponse:
+    return QuartResponse(reports.schema_cache(), content_type=_JSON)
+
+
+def _config(_: Health, reports: Reports) -> QuartResponse:
+    return QuartResponse(reports.config(), content_type=_TEXT)
+
+
+ENDPOINTS: Final = (
+    Endpoint("/live", "200 while the server accepts connections, else 500.", _live),
+    Endpoint(
+        "/ready",
+        "200 when requests can be answered; 503 while the schema cache was not loaded or the"
+        " database is away; 500 while the server starts or stops.",
+        _ready,
+    ),
+    Endpoint("/metrics", "The metrics, for Prometheus.", _metrics),
+    Endpoint("/schema_cache", "What is known of the database, as JSON.", _schema_cache),
+    Endpoint(
+        "/config",
+        "The settings in use, those of the database included, as a configuration file."
+        " Secrets, `db-uri` and the values of `app.settings` are shown as `***`.",
+        _config,
+    ),
+)
+
+
+def admin_app(health: Health, reports: Reports) -> Quart:
+    """The admin application."""
+    app = Quart("edgerest-admin", static_folder=None)
+    for endpoint in ENDPOINTS:
+        app.add_url_rule(
+            endpoint.path,
+            endpoint.path,
+            _view(endpoint.answer, health, reports),
+            methods=_METHODS,
+            provide_automatic_options=False,
         )
 
     @app.errorhandler(404)
+    @app.errorhandler(405)
     async def not_found(_: Exception) -> QuartResponse:
         return _status(404)
 
     return app
 
 
+def _view(
+    answer: Answer, health: Health, reports: Reports
+) -> Callable[[], Awaitable[QuartResponse]]:
+    async def view() -> QuartResponse:
+        return answer(health, reports)
+
+    return view
+
+
 def _status(status: int) -> QuartResponse:
-    return QuartResponse("", status=status)
+    response = QuartResponse("", status=status)
+    del response.headers["content-type"]
+    return response

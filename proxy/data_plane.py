@@ -25,7 +25,7 @@ from proxy.errors import ApiError, Verbosity, api_error
 from proxy.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
-from proxy.response.model import Response
+from proxy.response.model import BODILESS, Response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -47,7 +47,6 @@ LINGER: Final = 2.0
 connection or resetting the stream does not wipe out the refusal before the client, which
 may send its whole body first, has read it."""
 
-_BODILESS: Final = frozenset((204, 304))
 _BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
 _CONNECTION_HEADERS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
@@ -333,7 +332,7 @@ async def send_response(
         logger.error("Response to %s dropped: %s", method, error)
         response = error_response(api_error("PGRSTX00"), options.verbosity)
         headers = wire_headers(scope, response, options)
-    body = b"" if method == "HEAD" or response.status in _BODILESS else response.body
+    body = b"" if method == "HEAD" or response.status in BODILESS else response.body
     if unread and scope["http_version"] not in _FRAMED_VERSIONS:
         headers.append((b"connection", b"close"))
     start: Message = {
@@ -391,7 +390,7 @@ def wire_headers(
         request_headers: list[tuple[bytes, bytes]] = scope["headers"]
         traced = next((v for name, v in request_headers if name == options.trace_header), b"")
         headers.append((options.trace_header, traced))
-    measured = response.status in _BODILESS or scope["method"] == "HEAD"
+    measured = response.status in BODILESS or scope["method"] == "HEAD"
     for raw_name, value in response.headers:
         name = _header_name(raw_name)
         if _BAD_HEADER_VALUE.search(value):

@@ -20,7 +20,7 @@ import msgspec
 from pool.model import Transaction
 from pool.transaction import sql_of
 from proxy.record import Record
-from proxy.response.model import Response
+from proxy.response.model import Response, body_size
 from proxy.settings.model import LogFormat, LogLevel
 
 logger = logging.getLogger(__name__)
@@ -79,17 +79,18 @@ def entry_of(
         user_agent=found.get(b"user-agent"),
         request_id=None if trace_header is None else found.get(trace_header),
         status=response.status,
-        size=size_of(scope["method"], response),
+        size=_shown_size(scope["method"], response),
         seconds=time.perf_counter() - record.began,
         record=record,
     )
 
 
-def size_of(method: str, response: Response) -> int | None:
-    """The bytes of the body that was sent, None when the response can't have one."""
-    if method == "HEAD" or response.status in (204, 304):
-        return None
-    return len(response.body)
+def _shown_size(method: str, response: Response) -> int | None:
+    """What Content-Length says, as PostgREST shows it; else the size of the body sent."""
+    for name, value in response.headers:
+        if name.lower() == b"content-length" and value.isdigit():
+            return int(value)
+    return body_size(method, response)
 
 
 # --- Apache's combined format -------------------------------------------------------------

@@ -18,6 +18,7 @@ import mmap
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry
@@ -29,6 +30,9 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+
+from proxy.record import Record
+from proxy.response.model import Response, body_size
 
 Kind = Literal["counter", "gauge", "histogram"]
 Cells: TypeAlias = "memoryview[float]"
@@ -212,27 +216,24 @@ class Meter:
         """A request has arrived."""
         self._cells[self._in_flight] += 1
 
-    def abandoned(self) -> None:
-        """Its client has left."""
-        self._cells[self._in_flight] -= 1
-        self._cells[self._abandoned] += 1
-
-    def answered(
-        self, method: str, resource: str, status: int, seconds: float, received: int, sent: int
-    ) -> None:
-        """It was answered after `seconds`, with `received` and `sent` bytes of bodies."""
+    def ended(self, method: str, record: Record, response: Response | None) -> None:
+        """It was answered; or its client has left (None)."""
         cells = self._cells
         cells[self._in_flight] -= 1
-        cells[self._received] += received
-        cells[self._sent] += sent
-        durations, key = self._durations, (method, resource, status // 100)
-        first = durations.get(key) or durations["other", resource, key[2]]
-        self._observe(first, seconds)
-
-    def ran(self, waited: float, seconds: float) -> None:
-        """A transaction waited for its connection, and then took `seconds`."""
-        self._observe(self._wait, waited)
-        self._observe(self._transaction, seconds)
+        cells[self._received] += record.received
+        took = record.database_time
+        if took is not None:
+            self._observe(self._wait, record.waited)
+            self._observe(self._transaction, took)
+        if response is None:
+            cells[self._abandoned] += 1
+            return
+        cells[self._sent] += body_size(method, response) or 0
+        durations, key = self._durations, (method, record.resource, response.status // 100)
+        first = durations.get(key)
+        if first is None:
+            first = durations["other", record.resource, key[2]]
+        self._observe(first, perf_counter() - record.began)
 
     def _observe(self, first: int, seconds: float) -> None:
         self._cells[first + bisect_left(SECONDS, seconds)] += 1

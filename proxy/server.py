@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from proxy.admin import Reports
 from proxy.app import EdgeApp, edge_options
 from proxy.apps import App
 from proxy.engines.model import EngineOptions
@@ -15,6 +16,8 @@ from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
 from proxy.schema_cache.dump import schema_cache_json
 from proxy.settings import Loaded, Settings
+from proxy.settings.dump import dump_settings
+from proxy.telemetry import Telemetry
 
 __all__ = ["ServerError", "serve", "server_options"]
 
@@ -32,11 +35,14 @@ def serve(
     can't be had, and SettingsError when the database's settings make no sense.
     """
     service = App(settings, reread=reread)
+    telemetry = Telemetry(settings, service)
 
-    def apply_settings(edge: EdgeApp) -> None:
+    def watch_and_follow(edge: EdgeApp, worker: int) -> None:
         def apply(settings: Settings) -> None:
             edge.data_plane.options = edge_options(settings)
+            telemetry.follow(settings)
 
+        telemetry.open(worker, edge.data_plane)
         service.follow(apply)
 
     def schema_cache() -> bytes:
@@ -47,12 +53,17 @@ def serve(
         service,
         server_options(settings),
         on_ready=on_ready,
-        on_app=apply_settings,
+        on_app=watch_and_follow,
+        on_end=telemetry.close,
         actions={
             signal.SIGUSR1: lambda: service.ask_reload(frozenset(("schema",))),
             signal.SIGUSR2: lambda: service.ask_reload(frozenset(("config",))),
         },
-        schema_cache=schema_cache,
+        reports=Reports(
+            schema_cache=schema_cache,
+            config=lambda: dump_settings(service.settings, redacted=True),
+            metrics=telemetry.metrics,
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from proxy.admin import admin_app
+from proxy.admin import Reports, admin_app
 from proxy.app import EdgeApp, Service
 from proxy.data_plane import AsgiApp, EdgeOptions
 from proxy.engines import hypercorn_engine
@@ -72,7 +72,8 @@ class Listening:
 
 
 OnReady = Callable[[Listening], None]
-OnApp = Callable[[EdgeApp], None]
+OnApp = Callable[[EdgeApp, int], None]
+"""Given the application and the number of the worker that it serves in."""
 SignalActions = Mapping[signal.Signals, Callable[[], object]]
 
 
@@ -82,16 +83,17 @@ def run_server(
     *,
     on_ready: OnReady | None = None,
     on_app: OnApp | None = None,
+    on_end: Callable[[], object] | None = None,
     actions: SignalActions | None = None,
-    schema_cache: Callable[[], bytes] = bytes,
+    reports: Reports | None = None,
 ) -> int:
     """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
 
     With several workers `service` must not have been started: each forks its own copy, and
     the first one alone serves the admin server and calls `on_ready`. `on_app` is given the
-    application before it serves. `actions` says what other signals do; `schema_cache` is
-    what the admin server shows as the schema cache, in JSON. Returns 0, or 1 when a worker
-    failed. Raises `ServerError`.
+    application before it serves, and `on_end` called in each worker after its last request.
+    `actions` says what other signals do; `reports` is what the admin server shows. Returns
+    0, or 1 when a worker failed. Raises `ServerError`.
     """
     engine = _engine(options.engine)
     try:
@@ -109,10 +111,14 @@ def run_server(
         def work(number: int, parent: int | None) -> int:
             first = number == 0
             own_admin = admin if first else None
-            run = _Run(service, options, engine, main, own_admin, schema_cache)
+            run = _Run(number, service, options, engine, main, own_admin, reports or Reports())
             ready = on_ready if first else None
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(run.until_stopped(ready, on_app, actions or {}, parent))
+                try:
+                    runner.run(run.until_stopped(ready, on_app, actions or {}, parent))
+                finally:
+                    if on_end is not None:
+                        on_end()
             return 0
 
         if options.workers == 1:
@@ -145,19 +151,21 @@ class _Run:
 
     def __init__(
         self,
+        number: int,
         service: Service,
         options: ServerOptions,
         engine: Engine,
         main: socket.socket,
         admin: socket.socket | None,
-        schema_cache: Callable[[], bytes],
+        reports: Reports,
     ) -> None:
+        self._number = number
         self._service = service
         self._options = options
         self._engine = engine
         self._main = main
         self._admin = admin
-        self._schema_cache = schema_cache
+        self._reports = reports
         self._listening = False
 
     @property
@@ -167,9 +175,6 @@ class _Run:
     @property
     def pending(self) -> bool:
         return not self._service.ready
-
-    def schema_cache(self) -> bytes:
-        return self._schema_cache()
 
     async def until_stopped(
         self,
@@ -215,7 +220,7 @@ class _Run:
         if self._admin is None:
             return None
         options = EngineOptions(idle_timeout=self._options.engine_options.idle_timeout)
-        app: Any = admin_app(self)
+        app: Any = admin_app(self, self._reports)
         logger.info("Admin server listening on %s", describe(self._admin))
         return asyncio.create_task(hypercorn_engine.serve(app, self._admin, options, stop))
 
@@ -238,7 +243,7 @@ class _Run:
     ) -> None:
         app = EdgeApp(self._service, self._options.edge)
         if on_app is not None:
-            on_app(app)
+            on_app(app, self._number)
         address = describe(self._main)
         try:
             # The engine listens as well; here a port lost in between is found out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -16,3 +17,14 @@ class Response:
     headers: Headers
     body: bytes = b""
     reason: str | None = None
+
+
+BODILESS: Final = frozenset((204, 304))
+"""Statuses whose responses have no body (RFC 9110)."""
+
+
+def body_size(method: str, response: Response) -> int | None:
+    """The bytes of the body that is sent, None when there can't be one."""
+    if method == "HEAD" or response.status in BODILESS:
+        return None
+    return len(response.body)
