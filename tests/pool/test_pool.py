@@ -339,8 +339,8 @@ async def test_statements_are_prepared_anew_when_the_schema_has_changed(
                 await asyncio.gather(pool.fetch(by_id), slow_pid(pool))
         await admin.execute("alter table narrow alter id type bigint")
         pool.forget_statements()
-        found = await asyncio.gather(*(pool.fetch(by_id) for _ in range(4)), slow_pid(pool))
-        assert [rows[0][0] for rows in found[:4]] == [0, 0, 0, 0]
+        found = await asyncio.gather(*(pool.fetch(by_id) for _ in range(4)))
+        assert [rows[0][0] for rows in found] == [0, 0, 0, 0]
     finally:
         await admin.execute("drop table narrow")
 
