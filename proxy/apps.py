@@ -136,12 +136,12 @@ class App:
         not help (the database refuses the user or does not exist), and SettingsError when
         the database's settings make no sense.
         """
-        self._listen()
+        listener = self._listen()
         try:
             await self._pool.open()
-            if self._listener is not None:
+            if listener is not None:
                 # What is announced while the schema is read must not be missed.
-                await self._listener.first_attempt()
+                await listener.first_attempt()
             await self.reload(BOTH)
         except ConnectionFailed as error:
             if (error.sqlstate or "").startswith(_REFUSALS):
@@ -161,7 +161,7 @@ class App:
             await self._listener.close()
         await self._pool.close()
 
-    def _listen(self) -> None:
+    def _listen(self) -> Listener | None:
         if self._settings.db_channel_enabled:
             self._listener = Listener(
                 self._settings.db_uri,
@@ -170,12 +170,17 @@ class App:
                 on_return=lambda: self._reloads.ask(BOTH),
             )
             self._listener.start()
+        return self._listener
 
     async def _listen_anew(self) -> None:
         if self._listener is not None:
             await self._listener.close()
             self._listener = None
-        self._listen()
+        listener = self._listen()
+        if listener is not None:
+            # What was announced there before is as good as missed.
+            await listener.first_attempt()
+            self._reloads.ask(BOTH)
 
     # --- reloads ------------------------------------------------------------------------
 

@@ -68,8 +68,8 @@ class Reloads:
         pause = _FIRST_PAUSE
         while True:
             await self._asked.wait()
-            self._asked.clear()
             while self._wanted:
+                self._asked.clear()
                 wanted, self._wanted = self._wanted, frozenset()
                 if await self._run(wanted):
                     pause = _FIRST_PAUSE
@@ -91,7 +91,6 @@ class Reloads:
     async def _pause_or_wish(self, seconds: float) -> None:
         # A wish may mean that what went wrong was put right, but a flood of them doesn't.
         await asyncio.sleep(WINDOW)
-        self._asked.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds - WINDOW):
                 await self._asked.wait()

@@ -168,6 +168,8 @@ def _reason_phrase(text: str) -> str:
 _OUTDATED: Final = frozenset(
     {
         *("PGRST200", "PGRST202", "PGRST204", "PGRST205"),
+        "22003",  # written as a column's former type
+        "22P02",  # likewise
         "3F000",  # no such schema
         "42703",  # no such column
         "42704",  # no such type
