@@ -181,7 +181,7 @@ def _table_parameters(tables: Iterable[Table]) -> Object:
             "description": table.name,
             "required": False,
             "in": "body",
-            "schema": {"$ref": f"#/definitions/{table.name}"},
+            "schema": _reference("definitions", table.name),
         }
         for column in table.columns.values():
             parameters[_row_filter(table, column)] = without_empty(
@@ -201,7 +201,16 @@ def _row_filter(table: Table, column: Column) -> str:
 
 
 def _references_to(names: Iterable[str]) -> list[Json]:
-    return [{"$ref": f"#/parameters/{name}"} for name in names]
+    return [_reference("parameters", name) for name in names]
+
+
+# What would end the pointer (RFC 6901), the fragment or the path that a name stands in.
+_IN_POINTER: Final = str.maketrans({"~": "~0", "/": "~1", "#": "%23", "%": "%25"})
+_IN_PATH: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "/{}?#%"})
+
+
+def _reference(place: str, name: str) -> Object:
+    return {"$ref": f"#/{place}/{name.translate(_IN_POINTER)}"}
 
 
 # --- paths --------------------------------------------------------------------------------
@@ -218,10 +227,14 @@ def _paths(tables: Iterable[Table], functions: Iterable[InspectedFunction]) -> O
     }
     return {
         "/": root,
-        **{f"/{table.name}": _table_path(table) for table in tables},
+        **{_path(table.name): _table_path(table) for table in tables},
         # Of overloaded functions the last, with the most parameters, describes them all.
-        **{f"/rpc/{function.name}": _function_path(function) for function in functions},
+        **{f"/rpc{_path(function.name)}": _function_path(function) for function in functions},
     }
+
+
+def _path(name: str) -> str:
+    return f"/{name.translate(_IN_PATH)}"
 
 
 def _operation(
@@ -234,7 +247,7 @@ def _operation(
 def _table_path(table: Table) -> Object:
     filters = [_row_filter(table, column) for column in table.columns.values()]
     body = f"body.{table.name}"
-    rows: Json = {"type": "array", "items": {"$ref": f"#/definitions/{table.name}"}}
+    rows: Json = {"type": "array", "items": _reference("definitions", table.name)}
 
     def operation(parameters: Iterable[str], responses: Mapping[str, Json]) -> Object:
         references = _references_to(parameters)

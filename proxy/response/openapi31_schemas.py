@@ -11,7 +11,6 @@ the schemas do not allow for them, since no client would thank us for it.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -207,7 +206,7 @@ def _fits(value: Json, kind: Json) -> bool:
             return (
                 isinstance(value, int | float)
                 and not isinstance(value, bool)
-                and math.isfinite(value)
+                and _is_finite(value)
             )
         case _:
             return value is not None and _is_finite(value)
