@@ -99,7 +99,7 @@ def _embed_columns(embed: Embed, *, grouped: bool) -> list[str]:
     if embed.shape == "object":
         return [] if embed.hidden else [f"row_to_json({alias}.*){cast} AS {name}"]
     if embed.shape == "array":
-        array = f"COALESCE({alias}.{alias}, '[]'){cast}"
+        array = f"coalesce({alias}.{alias}, '[]'){cast}"
         return [] if embed.hidden else [f"{array} AS {name}"]
     return [_spread_column(embed.alias, item) for item in embed.fields]
 
@@ -120,7 +120,7 @@ def _join_sql(writer: Writer, embed: Embed) -> str:
     if embed.shape == "spread_many":
         source = QualifiedName("", embed.alias)
         gathered += [
-            f"COALESCE(json_agg({column(source, item.name)}"
+            f"coalesce(json_agg({column(source, item.name)}"
             f"{order_sql(writer, source, embed.node.spread_order)}), '[]')::jsonb"
             f" AS {identifier(item.alias or item.name)}"
             for item in embed.fields

@@ -125,11 +125,11 @@ def _answer_sql(
     inserted: str | None = None,
     matching: str | None = None,
 ) -> str:
-    source = f"({rows}) AS _postgrest_t"
+    source = f"({rows}) AS pgrst_page"
     if answering.handler.kind == "csv":
         # The header line is made of the rows' own column names.
         ctes = [*ctes, f"pgrst_rows AS ({rows})"]
-        source = "pgrst_rows AS _postgrest_t"
+        source = "pgrst_rows AS pgrst_page"
     single = function is not None and not function.returns_set
     page = "1::bigint" if single else "pg_catalog.count(*)"
     columns = (
@@ -165,13 +165,13 @@ def _body(handler: MediaHandler, function: Function | None) -> str:
             return (
                 "(SELECT coalesce(string_agg(key, ','), '') FROM json_object_keys("
                 "(SELECT row_to_json(r) FROM pgrst_rows AS r LIMIT 1)) AS key) || E'\\n' ||"
-                " coalesce(string_agg(substring(_postgrest_t::text, 2,"
-                " length(_postgrest_t::text) - 2), E'\\n'), '')"
+                " coalesce(string_agg(substring(pgrst_page::text, 2,"
+                " length(pgrst_page::text) - 2), E'\\n'), '')"
             )
         case "geojson":
             return (
                 "json_build_object('type', 'FeatureCollection', 'features',"
-                " coalesce(json_agg(ST_AsGeoJSON(_postgrest_t)::json), '[]'))"
+                " coalesce(json_agg(ST_AsGeoJSON(pgrst_page)::json), '[]'))"
             )
         case "custom":
             return _custom_body(handler, function)
@@ -185,7 +185,7 @@ def _body(handler: MediaHandler, function: Function | None) -> str:
 
 
 def _json_body(scalar: bool, *, first: bool, strip_nulls: bool) -> str:
-    rows = f"json_agg(_postgrest_t{'.pgrst_scalar' if scalar else ''})"
+    rows = f"json_agg(pgrst_page{'.pgrst_scalar' if scalar else ''})"
     rows = f"{rows}->0" if first else rows
     rows = f"json_strip_nulls({rows})" if strip_nulls else rows
     return f"coalesce({rows}, '{'null' if first else '[]'}')"
@@ -193,7 +193,7 @@ def _json_body(scalar: bool, *, first: bool, strip_nulls: bool) -> str:
 
 def _custom_body(handler: MediaHandler, function: Function | None) -> str:
     assert handler.function is not None
-    argument = "_postgrest_t"
+    argument = "pgrst_page"
     if function is not None and function.returns_scalar:
         argument += ".pgrst_scalar"
     elif handler.target is not None:

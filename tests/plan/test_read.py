@@ -222,7 +222,7 @@ def test_requests_of_one_shape_share_one_statement() -> None:
 def test_the_sql_of_a_read_is_readable() -> None:
     assert statement("/projects?select=id,client:clients(name)&id=eq.5").sql == (
         "SELECT NULL::bigint AS total, pg_catalog.count(*) AS page,"
-        " coalesce(json_agg(_postgrest_t), '[]') AS body,"
+        " coalesce(json_agg(pgrst_page), '[]') AS body,"
         " nullif(current_setting('response.headers', true), '') AS response_headers,"
         " nullif(current_setting('response.status', true), '') AS response_status"
         " FROM ("
@@ -230,5 +230,5 @@ def test_the_sql_of_a_read_is_readable() -> None:
         ' FROM "api"."projects" LEFT JOIN LATERAL (SELECT "clients_1"."name"'
         ' FROM "api"."clients" AS "clients_1"'
         ' WHERE "api"."projects"."client_id" = "clients_1"."id") AS "projects_client_1"'
-        ' ON TRUE WHERE "api"."projects"."id" = $1) AS _postgrest_t'
+        ' ON TRUE WHERE "api"."projects"."id" = $1) AS pgrst_page'
     )

@@ -114,7 +114,7 @@ VOCABULARY = set(
     """
     SELECT FROM WHERE AND OR NOT AS ON TRUE FALSE NULL UNKNOWN IS DISTINCT ANY ALL ASC DESC
     NULLS FIRST LAST ORDER GROUP BY LIMIT OFFSET LEFT INNER JOIN LATERAL COALESCE CAST EXISTS
-    bigint int json jsonb pg_catalog count coalesce json_agg _postgrest_t nullif
+    bigint int json jsonb pg_catalog count coalesce json_agg pgrst_page nullif
     current_setting true body total page response_headers response_status location inserted
     row_to_json to_jsonb to_tsvector to_tsquery plainto_tsquery phraseto_tsquery
     websearch_to_tsquery LIKE ILIKE sum avg max min api color_to_json color_from_text
