@@ -121,6 +121,11 @@ def test_what_costs_too_much_is_refused_in_words() -> None:
     assert error.details == f"Reading it takes more than {MAX_STEPS} steps"
 
 
+def test_more_embeds_than_can_be_planned_are_refused() -> None:
+    with pytest.raises(ApiError, match="too complex"):
+        parse_query(b"select=" + b"a:b(c)," * 501 + b"d", is_call_read=False)
+
+
 def test_the_texts_of_a_query_string_share_their_budget() -> None:
     budget = Budget()
     readers.read_filter("fts(a b).c", budget)
@@ -143,5 +148,5 @@ def test_the_texts_of_a_query_string_share_their_budget() -> None:
     ],
 )
 def test_long_but_plain_is_read(unit: str, start: str, end: str) -> None:
-    short = (start + unit * 1000 + end).encode()
+    short = (start + unit * 500 + end).encode()
     assert parse_query(short, is_call_read=False) is not None

@@ -36,6 +36,8 @@ from proxy.request.operators import OPERATORS
 
 _MAX_ITEMS: Final = 5_000
 """More items than any statement can have; the full grammar's budget then decides."""
+_MAX_EMBEDS: Final = 500
+"""Each is a join to plan, so that far fewer of them are too many; decided likewise."""
 
 _WORD: Final = r"[\w$]++"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
@@ -117,7 +119,7 @@ def _unquoted(text: str) -> str:
 
 
 def _has_many_items(text: str) -> bool:
-    return text.count(",") + text.count("(") >= _MAX_ITEMS
+    return text.count(",") >= _MAX_ITEMS or text.count("(") > _MAX_EMBEDS
 
 
 def _has_other_numerals(text: str) -> bool:
