@@ -151,3 +151,65 @@ $$;
 
 grant select, insert, update, delete on all tables in schema api to web_user;
 grant select on api.items, api.brands to web_anon;
+
+-- What a session looks like from inside; a custom setting that has been set once is '' and
+-- no longer null, which is PostgreSQL's own doing.
+create function api.session_state() returns json language sql stable as $$
+    select json_build_object(
+        'user', current_user,
+        'session_user', session_user,
+        'changed', (
+            select json_object_agg(name, setting order by name) from pg_settings
+            where source = 'session' or name in ('TimeZone', 'search_path', 'role',
+                'transaction_read_only', 'transaction_isolation', 'statement_timeout',
+                'transaction_deferrable', 'default_transaction_isolation')
+        ),
+        'custom', (
+            select json_object_agg(name, nullif(current_setting(name, true), '') order by name)
+            from unnest(array['request.jwt.claims', 'request.cookies', 'response.headers',
+                'response.status', 'pgrst.inserted', 'my.mark']) as name
+        ),
+        'advisory_locks', (
+            select count(*) from pg_locks
+            where locktype = 'advisory' and pid = pg_backend_pid()
+        ),
+        'channels', (select count(*) from pg_listening_channels())
+    )
+$$;
+create function api.marked() returns text language plpgsql as $$
+begin
+    perform set_config('my.mark', 'left behind', true);
+    perform set_config('response.headers', '[{"x-mark": "left behind"}]', true);
+    perform set_config('response.status', '202', true);
+    perform set_config('statement_timeout', '1234s', true);
+    perform pg_advisory_xact_lock(7);
+    set local search_path = pg_catalog;
+    return 'marked';
+end
+$$;
+create function api.in_its_own_zone() returns text language sql volatile
+    set timezone = 'Asia/Tokyo' set search_path = pg_catalog set statement_timeout = '99s'
+    as $$select current_setting('TimeZone')$$;
+create function api.serial() returns text language sql volatile
+    set default_transaction_isolation = 'serializable'
+    as $$select current_setting('transaction_isolation')$$;
+create function api.as_someone_else() returns text language plpgsql as $$
+begin
+    perform set_config('role', 'web_anon', true);
+    return current_user;
+end
+$$;
+create function api.nap(seconds double precision) returns text language sql volatile as
+    $$select set_config('my.mark', 'asleep', true), pg_sleep(seconds); select 'awake'$$;
+
+-- What no request may do that wants to leave nothing behind.
+create function api.for_the_session() returns void language sql volatile as
+    $$select set_config('my.mark', 'left behind', false),
+        set_config('statement_timeout', '77s', false)$$;
+
+-- Checked at COMMIT only.
+create table api.late (
+    id integer primary key,
+    other integer references api.late deferrable initially deferred
+);
+grant select, insert, delete on api.late to web_user;
