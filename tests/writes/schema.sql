@@ -202,10 +202,12 @@ $$;
 create function api.nap(seconds double precision) returns text language sql volatile as
     $$select set_config('my.mark', 'asleep', true), pg_sleep(seconds); select 'awake'$$;
 
--- What no request may do that wants to leave nothing behind.
 create function api.for_the_session() returns void language sql volatile as
     $$select set_config('my.mark', 'left behind', false),
         set_config('statement_timeout', '77s', false)$$;
+-- The one thing here that does stay.
+create function api.hold_on() returns void language sql volatile as
+    $$select pg_advisory_lock(7)$$;
 
 -- Checked at COMMIT only.
 create table api.late (
