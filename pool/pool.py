@@ -168,6 +168,17 @@ class Pool:
         """
         self._schema += 1
 
+    def use_prepared_statements(self, prepares: bool) -> None:
+        """Change `prepared_statements`: sessions that are otherwise are used no more."""
+        if prepares != self._prepared_statements:
+            self._prepared_statements = prepares
+            now = asyncio.get_running_loop().time()
+            for member in (*self._idle, *self._busy):
+                member.expires_at = now
+            if self._sweep is not None:
+                self._sweep.cancel()
+            self._close_old()
+
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Let running transactions end for up to `timeout` seconds, then cut them off.
 
@@ -254,7 +265,8 @@ class Pool:
     def _release(self, member: _Member) -> None:
         """Pass a session nobody uses on, unless it must be closed."""
         session, now = member.session, asyncio.get_running_loop().time()
-        if self._closed or session.broken or session.in_transaction or now >= member.expires_at:
+        expired = now >= member.expires_at or session.prepares != self._prepared_statements
+        if self._closed or session.broken or session.in_transaction or expired:
             self._retire(member)
         else:
             self._offer(member, now)

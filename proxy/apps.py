@@ -173,9 +173,9 @@ class App:
         return self._listener
 
     async def _listen_anew(self) -> None:
-        if self._listener is not None:
-            await self._listener.close()
-            self._listener = None
+        former, self._listener = self._listener, None
+        if former is not None:
+            await former.close()
         listener = self._listen()
         if listener is not None:
             # What was announced there before is as good as missed.
@@ -273,6 +273,7 @@ class App:
         self._state = app_state(settings, authenticator, cache)
         if settings != before:
             logger.info("Settings reloaded")
+            self._pool.use_prepared_statements(settings.db_prepared_statements)
             for follower in self._followers:
                 follower(settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+import asyncpg
 import jwt
 import pytest
 
@@ -259,7 +260,22 @@ async def test_the_channel_can_be_changed(database: Database, run_app: RunApp) -
         running.write(db_channel_enabled=False, db_max_rows=3)
         await database.execute("notify other, 'reload config'")
         await until(lambda: max_rows_is(running, 3))
-        assert running.app.ready
+
+        async def is_ready() -> bool:
+            return running.app.ready
+
+        await until(is_ready)
+        listening = "select pid from pg_stat_activity where query like 'LISTEN %'"
+
+        async def nobody_listens() -> bool:
+            connection = await asyncpg.connect(database.superuser)
+            try:
+                found = await connection.fetch(f"{listening} and datname = current_database()")
+            finally:
+                await connection.close()
+            return not found
+
+        await until(nobody_listens)
 
 
 async def test_who_follows_is_told_of_changes_only(
@@ -274,3 +290,20 @@ async def test_who_follows_is_told_of_changes_only(
         await running.app.reload(BOTH)
         assert told == [None, 1]
         assert caplog.text.count("Settings reloaded") == 1
+
+
+async def test_prepared_statements_can_be_turned_off_and_on(
+    database: Database, run_app: RunApp
+) -> None:
+    await database.execute(
+        "create function v1.prepared() returns boolean language sql as"
+        " 'select exists (select from pg_prepared_statements)'"
+    )
+    async with run_app(db_pool=1) as running:
+        for prepares in (True, False, True):
+            running.write(db_prepared_statements=prepares)
+            await running.app.reload(BOTH)
+            # The first request may be the one that prepares.
+            await running.get("/rpc/prepared")
+            assert (await running.get("/rpc/prepared")).body is prepares
+            assert running.app.pool.stats.idle == 1

@@ -32,6 +32,8 @@ class Traffic:
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    in_flight: int = 0
 
     def took(self, response: httpx.Response) -> None:
         self.statuses[response.status_code] += 1
@@ -40,6 +42,17 @@ class Traffic:
 
     def total(self) -> int:
         return sum(self.statuses.values())
+
+    @asynccontextmanager
+    async def halted(self) -> AsyncIterator[None]:
+        """No requests: one transaction that drops many things may deadlock with them."""
+        self.flows.clear()
+        await until(self._is_quiet)
+        yield
+        self.flows.set()
+
+    async def _is_quiet(self) -> bool:
+        return self.in_flight == 0
 
     async def more(self, than: int) -> bool:
         return self.total() > than
@@ -50,6 +63,7 @@ async def traffic(server: ServerProcess) -> AsyncIterator[tuple[Traffic, httpx.A
     """Four clients that read, embed, write and call functions, about a hundred requests a
     second; the statements stay prepared for as long as they fit."""
     seen = Traffic()
+    seen.flows.set()
     requests: list[Callable[[httpx.AsyncClient, int], httpx.Request]] = [
         lambda http, n: http.build_request("GET", f"/items?id=gte.{n % 3}"),
         lambda http, n: http.build_request("GET", "/items?select=id,name"),
@@ -64,7 +78,10 @@ async def traffic(server: ServerProcess) -> AsyncIterator[tuple[Traffic, httpx.A
             number = 0
             while True:
                 number += 1
+                await seen.flows.wait()
+                seen.in_flight += 1
                 seen.took(await http.send(make(http, number)))
+                seen.in_flight -= 1
                 await asyncio.sleep(PAUSE)
 
         clients = [asyncio.create_task(client(make)) for make in requests]
@@ -147,7 +164,8 @@ async def test_ddl_is_never_a_500_and_soon_served(
                 took = time.monotonic() - changed
                 assert took < (1 if notifies else 2.5), ddl
                 assert not seen.failures, ddl
-                await database.execute(SETUP + ("notify pgrst;" if notifies else ""))
+                async with seen.halted():
+                    await database.execute(SETUP + ("notify pgrst;" if notifies else ""))
                 await until(lambda: serves(http, "/items?select=id,name"))
                 await until(lambda: serves(http, "/rpc/twice?a=1"))
         assert not seen.failures
