@@ -8,10 +8,11 @@ service itself.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.cors import CorsPolicy
 from proxy.data_plane import AsgiApp, DataPlane, EdgeOptions, Limits, Receive, Scope, Send
+from proxy.docs_page.model import docs_page
 from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
@@ -43,17 +44,31 @@ class Service(Protocol):
 
 
 class EdgeApp:
-    """The data plane, with the service's life bound to the ASGI lifespan."""
+    """The data plane, the docs page beside it, and the service's life bound to the ASGI
+    lifespan."""
 
     def __init__(self, service: Service, options: EdgeOptions | None = None) -> None:
         self.service = service
         self.data_plane = DataPlane(service.answer, options)
+        self._docs_app: AsgiApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        docs = self.data_plane.options.docs
         if scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif docs is not None and scope["type"] == "http" and docs.covers(scope["path"]):
+            await self._docs()(scope, receive, send)
         else:
             await self.data_plane(scope, receive, send)
+
+    def _docs(self) -> AsgiApp:
+        if self._docs_app is None:
+            # Loaded by those who use it only.
+            from proxy.docs_page.app import docs_app
+
+            app: Any = docs_app(lambda: self.data_plane.options.docs)
+            self._docs_app = app
+        return self._docs_app
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -89,5 +104,6 @@ def edge_options(settings: Settings) -> EdgeOptions:
         ),
         cors=CorsPolicy(tuple(o.encode() for o in settings.server_cors_allowed_origins)),
         trace_header=trace.lower().encode() if trace else None,
+        docs=docs_page(settings),
         verbosity=settings.client_error_verbosity,
     )

@@ -21,6 +21,7 @@ from io import BytesIO
 from typing import Any, Final, Protocol
 
 from proxy.cors import CorsPolicy, preflight, response_headers
+from proxy.docs_page.model import DocsPage
 from proxy.errors import ApiError, Verbosity, api_error
 from proxy.record import Record
 from proxy.request.model import Headers, HttpRequest
@@ -78,12 +79,14 @@ class Limits:
 class EdgeOptions:
     """What the edge does besides passing requests on; swapped whole on a reload.
 
-    `trace_header` (lower case) is echoed from the request into the response.
+    `trace_header` (lower case) is echoed from the request into the response; `docs` is where
+    a docs page is, if there is one.
     """
 
     limits: Limits = field(default_factory=Limits)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     trace_header: bytes | None = None
+    docs: DocsPage | None = None
     verbosity: Verbosity = "verbose"
 
 

@@ -31,6 +31,7 @@ from proxy.settings import Settings
 _HOST: Final = "127.0.0.1"
 _TOKEN_LIFE: Final = timedelta(days=30)
 _ADA: Final = 1
+_DOCS: Final = "/docs"
 
 Say = Callable[[str], None]
 
@@ -147,6 +148,7 @@ def _settings(postgres: EmbeddedPostgres, secret: str, port: int) -> Settings:
         db_anon_role=data.ANONYMOUS_ROLE,
         db_aggregates_enabled=True,
         db_plan_enabled=True,
+        openapi_docs_path=_DOCS,
         jwt_secret=secret,
         server_host=_HOST,
         server_port=port,
@@ -168,7 +170,8 @@ def _write_token(directory: Path, settings: Settings) -> Path:
 
 def _explain(listening: Listening, token_file: Path, say: Say) -> None:
     base = f"http://{listening.main}"
-    say(f"\nedgerest answers on {base}. Things to try from another terminal:\n")
+    say(f"\nedgerest answers on {base}. In a browser: {base}{_DOCS}")
+    say("Things to try from another terminal:\n")
     for example in EXAMPLES:
         say(f"# {example.title}\n{as_curl(example, base, str(token_file.absolute()))}\n")
     say(f"Ada's token, valid for {_TOKEN_LIFE.days} days, is in {token_file}:")

@@ -132,8 +132,8 @@ def _server_url(options: OpenApiOptions) -> str:
 def _tags(api: ApiDescription) -> list[Json]:
     described = (
         {_INTROSPECTION: "What the API is made of"}
-        | {function_tag(each.name): each.description for each in api.functions}
         | {table.name: table.description for table in api.tables}
+        | {function_tag(each.name): each.description for each in api.functions}
     )
     return [without_empty({"name": name, "description": d}) for name, d in described.items()]
 

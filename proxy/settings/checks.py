@@ -52,6 +52,13 @@ def find_faults(settings: Settings) -> Iterator[tuple[str, str]]:
             " user and query; write e.g."
             ' openapi-server-proxy-uri = "https://example.com:8443/basePath"',
         )
+    docs_path = settings.openapi_docs_path
+    if docs_path is not None and not _is_docs_path(docs_path):
+        yield (
+            "openapi-docs-path",
+            f"openapi-docs-path: '{docs_path}' is no path of letters, digits, - and _ that"
+            ' begins with a slash, and not with /rpc; write e.g. openapi-docs-path = "/docs"',
+        )
     yield from _find_token_faults(settings)
 
 
@@ -99,6 +106,10 @@ def find_oddities(settings: Settings) -> Iterator[str]:
                 f"{name}: PostgreSQL refuses names with other than letters, digits, _ and $;"
                 f" write e.g. {plain}"
             )
+
+
+def _is_docs_path(text: str) -> bool:
+    return bool(re.fullmatch(r"(?!/rpc(?:/|$))(?:/[A-Za-z0-9_-]+)+", text))
 
 
 def _is_proxy_uri(text: str) -> bool:

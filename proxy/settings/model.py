@@ -335,6 +335,16 @@ class Settings:
         ),
     ] = None
 
+    openapi_docs_path: Annotated[
+        str | None,
+        Facts(
+            text("/docs"),
+            "Serve an interactive page of the API's description (Swagger UI) under this path,"
+            " which hides a table of that name. Not set, there is no such page.",
+            own=True,
+        ),
+    ] = None
+
     server_host: Annotated[
         str,
         Facts(
