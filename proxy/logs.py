@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -118,6 +119,7 @@ def _address(client: str | None) -> str:
     return (client or "-").removeprefix("::ffff:")
 
 
+@lru_cache(maxsize=4)
 def _local_time(second: int) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
 
@@ -210,7 +212,12 @@ def json_line(entry: Entry, *, with_sql: bool = False) -> str:
 
 def _utc(at: float) -> str:
     seconds, rest = divmod(int(at * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
+    return f"{_utc_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _utc_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _split(entry: Entry) -> tuple[bytes, bytes | None]:

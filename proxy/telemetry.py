@@ -52,7 +52,7 @@ class Telemetry:
         if settings.admin_server_port is not None or settings.admin_server_unix_socket:
             self._board = Board(settings.server_workers)
             self._exposition = Exposition(self._board, build_labels(settings))
-        self._worker: _Worker | None = None
+        self._worker: Watcher | None = None
 
     def open(self, worker: int, plane: DataPlane) -> None:
         """Begin to watch the requests of `plane` in this process, the server's `worker`."""
@@ -65,7 +65,7 @@ class Telemetry:
 
             # Its thread must not exist before workers are forked.
             tracing = Tracing(exporting_provider())
-        self._worker = _Worker(plane, log, meter, tracing)
+        self._worker = Watcher(plane, log, meter, tracing)
         if self._board is not None and self._board.workers > 1:
             self._look_again(loop)
 
@@ -96,7 +96,7 @@ class Telemetry:
         loop.call_later(_LOOK_EVERY, self._look_again, loop)
 
 
-class _Worker:
+class Watcher:
     """The observer of one process's requests."""
 
     def __init__(

@@ -10,6 +10,7 @@ spans. Needs the extra `edgerest[otel]`: without it importing this module fails.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +30,9 @@ from proxy.response.model import Response
 
 CHILDREN: Final = ("parse", "plan", "transaction")
 """The laps that become spans."""
+
+GOODBYE: Final = 2.0
+"""Seconds that the last spans may take to be sent when the server stops."""
 
 _CONTEXT_HEADERS: Final = (b"traceparent", b"tracestate")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -92,8 +96,12 @@ class Tracing:
         trace.span.end(trace.began + _nanoseconds(perf_counter() - record.began))
 
     def close(self) -> None:
-        """Send what was not sent yet, and stop."""
-        self._provider.shutdown()
+        """Send what was not sent yet, and stop; a collector that is away is not waited for
+        longer than `GOODBYE`."""
+        # The SDK itself would go on trying for as long as an export may take.
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(GOODBYE)
 
     def _children(self, trace: RequestSpan, record: Record) -> None:
         within = set_span_in_context(trace.span, Context())

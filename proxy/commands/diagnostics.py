@@ -22,10 +22,11 @@ class Diagnostics(logging.Formatter):
 
 
 def start_diagnostics(level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send the diagnostics of proxy and pool to `stream`, standard error by default."""
+    """Send the diagnostics of proxy, pool and the exporter of traces to `stream`, standard
+    error by default."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Diagnostics())
-    for name in ("proxy", "pool"):
+    for name in ("proxy", "pool", "opentelemetry"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

@@ -63,12 +63,12 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("new_york")
 def test_the_line_is_postgrests() -> None:
     try:
-        line = apache_line(ENTRY)
+        line = apache_line(replace(ENTRY, at=AT + 1))
     finally:
         os.environ["TZ"] = "UTC"
         time.tzset()
     assert line == (
-        '127.0.0.1 - user [26/May/2021:02:38:38 -0400] "GET /clients HTTP/1.1" 200 56'
+        '127.0.0.1 - user [26/May/2021:02:38:39 -0400] "GET /clients HTTP/1.1" 200 56'
         ' "" "curl/7.64.0"\n'
     )
 
