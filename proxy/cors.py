@@ -17,6 +17,8 @@ from proxy.request.model import Headers
 from proxy.response.model import Response
 
 _METHODS: Final = (b"GET", b"POST", b"PATCH", b"PUT", b"DELETE", b"OPTIONS", b"HEAD")
+_QUERY: Final = b"QUERY"
+"""Allowed too, but named to those only who ask for it: PostgREST's list stays as it is."""
 _ALWAYS_ALLOWED_HEADERS: Final = (b"Accept", b"Accept-Language", b"Content-Language")
 _MAX_AGE_SECONDS: Final = 86_400
 _EXPOSED: Final = (
@@ -43,9 +45,11 @@ def preflight(policy: CorsPolicy, method: str, headers: Headers) -> Response | N
         return None
     asked = dict(reversed(headers))
     shared = _share(policy, asked.get(b"origin"))
-    if shared is None or asked.get(b"access-control-request-method") not in _METHODS:
+    method_asked = asked.get(b"access-control-request-method")
+    methods = (*_METHODS, _QUERY) if method_asked == _QUERY else _METHODS
+    if shared is None or method_asked not in methods:
         return None
-    allowed: Headers = (*shared, (b"access-control-allow-methods", b", ".join(_METHODS)))
+    allowed: Headers = (*shared, (b"access-control-allow-methods", b", ".join(methods)))
     requested = asked.get(b"access-control-request-headers")
     if requested is not None:
         names = _allowed_headers(requested)

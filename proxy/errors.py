@@ -101,6 +101,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     # What PostgREST leaves to its HTTP server; the codes are edgerest's own.
     ("EDGE413", 413, "The request body is larger than this server accepts"),
     ("EDGE414", 414, "The request URL is longer than this server accepts"),
+    ("EDGE415", 415, "A QUERY takes a body of the type application/x-www-form-urlencoded"),
     ("EDGE431", 431, "The request headers are larger than this server accepts"),
     ("EDGE400", 400, "{message}"),
     ("EDGE408", 408, "The request body did not arrive in time"),

@@ -2,7 +2,8 @@
 
 In: a request and the few settings that decide how it is understood. Out: an `ApiRequest`,
 or the `ApiError` for the first thing wrong with it, in PostgREST's order: resource,
-schema, method, query string, ranges, body.
+schema, method, query string, ranges, body. A QUERY is first turned into the read it means
+(`proxy.request.query_method`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from proxy.request.model import (
 )
 from proxy.request.payload import parse_payload
 from proxy.request.preferences import parse_preferences
+from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.request.query_string import parse_query
 from proxy.request.ranges import ALL_ROWS, combine_ranges
 from proxy.schema_cache.model import QualifiedName
@@ -54,12 +56,14 @@ _ACTIONS: Final[Mapping[Resource, Mapping[str, ActionKind]]] = {
         "PATCH": "update",
         "DELETE": "delete",
         "OPTIONS": "relation_info",
+        QUERY: "read",
     },
     "function": {
         "GET": "call_read",
         "HEAD": "call_read",
         "POST": "call",
         "OPTIONS": "routine_info",
+        QUERY: "call_read",
     },
 }
 _WRITING_METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
@@ -67,7 +71,8 @@ _ROOT: Final[EmbedPath] = ()
 
 
 def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
-    """What `request` asks for. Raises `ApiError` PGRST100 to 126."""
+    """What `request` asks for. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
+    request = with_query_of_body(request)
     headers, method = request.headers, request.method
     segments = path_segments(request.path)
     prefix = _schema_prefix(segments, rules)

@@ -101,13 +101,14 @@ def range_of(limit: str | None, offset: str | None) -> Range:
 
 
 def combine_ranges(method: str, limits: Range, range_header: bytes | None) -> Range:
-    """The root's range: `limits` (limit and offset) within the `Range` header's (GET only).
+    """The root's range: `limits` (limit and offset) within the `Range` header's (GET
+    and QUERY only).
 
     Raises `ApiError` PGRST103 for a range without rows that isn't `limit=0`, PGRST114 for
     a PUT with limits.
     """
     header = ALL_ROWS
-    if method == "GET" and range_header is not None:
+    if method in ("GET", "QUERY") and range_header is not None:
         header = parse_range_header(range_header)
     # `limit=0` stands above everything; with an offset it is an empty range like others.
     if limits.last == -1:

@@ -15,6 +15,7 @@ from proxy.plan.read import Warned
 from proxy.request.media_types import MediaType, content_type_header
 from proxy.request.model import ApiRequest
 from proxy.request.preferences import Preferences, preference_applied
+from proxy.request.query_method import QUERY
 from proxy.request.ranges import Range
 from proxy.response.gucs import with_overrides
 from proxy.response.model import Headers, Response
@@ -22,6 +23,9 @@ from proxy.response.result import Result
 
 POSTGREST_VERSION = "16.2"
 """The release whose behaviour this is, named where a header tells it."""
+
+_LONGEST_LOCATION = 4096
+"""Bytes of a query string in the Content-Location of a QUERY; clients limit headers."""
 
 _VARY = (b"vary", b"Accept, Prefer, Range")
 
@@ -41,13 +45,9 @@ def read_response(plan: TableRead, request: ApiRequest, result: Result) -> Respo
     """The answer to GET and HEAD on a relation."""
     status, content_range = _page_status(request.range, result)
     body = b"" if plan.head else result.body
-    query = f"?{request.query.canonical}" if request.query.canonical else ""
     headers: Headers = (
         content_range,
-        (
-            b"content-location",
-            f"{request.path_prefix}/{plan.target.name}{query}".encode(errors="replace"),
-        ),
+        *_content_location(plan, request),
         *(() if plan.head else (_content_length(body),)),
         *_content_headers(plan.answering.media_type, request),
         *_applied(_shared_preferences(request.preferences)),
@@ -143,6 +143,15 @@ def _finished(status: int, headers: Headers, body: bytes, result: Result) -> Res
     if not any(name.lower() == b"vary" for name, _ in headers):
         headers = (*headers, _VARY)
     return Response(status, headers, body)
+
+
+def _content_location(plan: TableRead, request: ApiRequest) -> Headers:
+    """Where a GET finds the same; a QUERY may be longer than any URL."""
+    query = f"?{request.query.canonical}" if request.query.canonical else ""
+    if request.method == QUERY and len(query) > _LONGEST_LOCATION:
+        return ()
+    location = f"{request.path_prefix}/{plan.target.name}{query}"
+    return ((b"content-location", location.encode(errors="replace")),)
 
 
 def _content_length(body: bytes) -> tuple[bytes, bytes]:

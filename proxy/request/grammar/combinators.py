@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, overload
 
-from proxy.errors import api_error
+from proxy.errors import ApiError, api_error
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -58,7 +58,8 @@ class Budget:
 
     A step is one attempt to read a character, a word or a run of up to 16 characters: a
     few microseconds, whatever is tried. The texts of one query string share a budget, so
-    that none blocks the event loop for long. Plain texts (`shortcuts`) cost no steps.
+    that none blocks the event loop for long. Plain texts (`shortcuts`) cost no steps, but
+    for trees, which cost by their length.
     """
 
     left: int = MAX_STEPS
@@ -126,12 +127,7 @@ def parse(parser: Parser[T], text: str, description: str, budget: Budget | None 
     try:
         reply = parser(Source(text, budget or Budget()), 0)
     except TooComplexError:
-        raise api_error(
-            "PGRST100",
-            message="query string is too complex",
-            details=f"Reading it takes more than {MAX_STEPS} steps",
-            hint="Ask for less at once, or write names without spaces around them",
-        ) from None
+        raise _too_complex() from None
     except NestedTooDeeplyError as problem:
         raise api_error(
             "PGRST100",
@@ -145,6 +141,27 @@ def parse(parser: Parser[T], text: str, description: str, budget: Budget | None 
             details=explain(reply.problem.messages, text),
         )
     return reply.value
+
+
+def charge(text: str, budget: Budget | None) -> None:
+    """Takes from `budget` what `text` costs by its length alone.
+
+    Raises `ApiError` PGRST100.
+    """
+    if budget is not None:
+        try:
+            budget.take(len(text) // _CHARACTERS_A_STEP)
+        except TooComplexError:
+            raise _too_complex() from None
+
+
+def _too_complex() -> ApiError:
+    return api_error(
+        "PGRST100",
+        message="query string is too complex",
+        details=f"Reading it takes more than {MAX_STEPS} steps",
+        hint="Ask for less at once, or write names without spaces around them",
+    )
 
 
 def _line_and_column(text: str, offset: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol, TypeVar
 
 from proxy.request.grammar import filters, logic, names, order, select, shortcuts
-from proxy.request.grammar.combinators import Budget, maybe, parse
+from proxy.request.grammar.combinators import Budget, charge, maybe, parse
 from proxy.request.model import (
     EmbedPath,
     FieldPath,
@@ -140,6 +140,7 @@ def read_logic(
 ) -> tuple[EmbedPath, LogicTree | Filter]:
     """The tree of `actors.not.or=(...)`."""
     path, connective = _logic_path(key, budget)
+    charge(text, budget)
     tree = shortcuts.logic_tree(connective + text)
     if tree is None:
         description = f"failed to parse logic tree ({text})"

@@ -1,0 +1,58 @@
+"""HTTP's QUERY method: a read whose query string is too long for a URL (docs/long-queries.md).
+
+In: a request as it came. Out: the same request with the query string of its body behind
+the one of its URL, so that everything after this sees one query string. What QUERY means
+is in draft-ietf-httpbis-safe-method-w-body: safe, idempotent, cacheable, as GET is.
+
+For paths that refuse methods they don't know, a POST with the media type
+`application/vnd.edgerest.query` is a QUERY too. It takes that type, and not a header,
+because a server that knows neither must not take the POST for an insert: PostgREST
+refuses the type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from proxy.errors import api_error
+from proxy.request.model import HttpRequest
+
+QUERY: Final = "QUERY"
+MAX_QUERY: Final = 256 * 1024
+"""Bytes of a query string in a body: 6,000 UUIDs. Reading the slowest text of that size
+takes about as long as that of the longest URL, while `server-max-body` may be any size."""
+MAX_PARAMETERS: Final = 2_000
+"""Parameters of such a query string; long ones are long because of their values."""
+
+_MEDIA_TYPE: Final = b"application/vnd.edgerest.query"
+_FORM: Final = b"application/x-www-form-urlencoded"
+
+
+def with_query_of_body(request: HttpRequest) -> HttpRequest:
+    """`request`, as a QUERY with its whole query string in `query` if it is one.
+
+    Raises `ApiError` EDGE415 for a QUERY with a body of another type, EDGE413 for one
+    whose query string has too many bytes or parameters.
+    """
+    if request.method not in (QUERY, "POST"):
+        return request
+    media_type = _media_type(request)
+    if request.method == "POST" and media_type != _MEDIA_TYPE:
+        return request
+    if request.body and media_type not in (_MEDIA_TYPE, _FORM):
+        raise api_error("EDGE415")
+    if len(request.body) > MAX_QUERY:
+        raise api_error("EDGE413", details=f"The limit for a QUERY is {MAX_QUERY} bytes")
+    if request.body.count(b"&") + request.body.count(b";") >= MAX_PARAMETERS:
+        details = f"The limit for a QUERY is {MAX_PARAMETERS} parameters"
+        raise api_error("EDGE413", details=details)
+    query = b"&".join(part for part in (request.query, request.body) if part)
+    return replace(request, method=QUERY, query=query, body=b"")
+
+
+def _media_type(request: HttpRequest) -> bytes:
+    for name, value in request.headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip().lower()
+    return b""
