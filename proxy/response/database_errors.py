@@ -134,9 +134,8 @@ _STATUSES: Final[tuple[tuple[str, int | Callable[[str, bool], int]], ...]] = (
     ("42P17", 500),  # infinite recursion
     ("53400", 500),  # configuration limit exceeded
     ("53", 503),  # insufficient resources
-    # PostgREST answers 500 to the whole class; these three a caller can bring about alone,
-    # by asking for too much in one request.
-    ("54001", 400),  # statement too complex
+    # PostgREST answers 500 to the whole class; these two a caller can bring about alone, by
+    # asking for too much in one request.
     ("54011", 400),  # too many columns
     ("54023", 400),  # too many arguments
     ("54", 500),  # program limit exceeded
