@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -280,7 +281,11 @@ class LineWriter:
     def _write(self, piece: bytes) -> None:
         try:
             while piece and not self._broken:
-                piece = piece[os.write(self._descriptor, piece) :]
+                try:
+                    piece = piece[os.write(self._descriptor, piece) :]
+                except BlockingIOError:
+                    # Whoever shares the descriptor may have made it non-blocking.
+                    select.select([], [self._descriptor], [])
         except OSError as error:
             self._broken = True
             logger.error("The access log can't be written any more: %s", error)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -199,6 +200,28 @@ def test_lines_of_a_turn_are_written_together(tmp_path: Path) -> None:
         turns.end()
         file.seek(0)
         assert file.read().decode() == "".join(lines)
+
+
+def test_a_full_pipe_that_does_not_block_loses_nothing() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    read: list[bytes] = []
+
+    def drain() -> None:
+        with os.fdopen(reading, "rb") as file:
+            read.append(file.read())
+
+    turns = Turns()
+    writer = LineWriter(writing, turns.calls.append)
+    lines = [f"{n} {'x' * 1000}\n" for n in range(500)]
+    for line in lines:
+        writer.write(line)
+    reader = threading.Thread(target=drain)
+    reader.start()
+    turns.end()
+    os.close(writing)
+    reader.join()
+    assert read[0].decode() == "".join(lines)
 
 
 def test_a_reader_that_has_gone_ends_the_log_only(caplog: pytest.LogCaptureFixture) -> None:
