@@ -43,7 +43,7 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 _WIDTH: Final = len(SECONDS) + 2
 """Cells of a histogram: its buckets, the one without a bound, and the sum."""
 
-METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "other")
+METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "QUERY", "other")
 RESOURCES: Final = ("table", "rpc", "root", "other")
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 

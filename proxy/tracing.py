@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from proxy.metrics import METHODS
 from proxy.record import Record
 from proxy.response.model import Response
 
@@ -36,7 +37,6 @@ GOODBYE: Final = 2.0
 
 _CONTEXT_HEADERS: Final = (b"traceparent", b"tracestate")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-_KNOWN_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
 
 
 def exporting_provider() -> TracerProvider:
@@ -132,7 +132,7 @@ def _parent(scope: Any) -> Context:
 
 def _method(scope: Any) -> str:
     method: str = scope["method"]
-    return method if method in _KNOWN_METHODS else "HTTP"
+    return method if method in METHODS else "HTTP"
 
 
 def _attributes(
