@@ -12,6 +12,8 @@ here, and why (Hypercorn 0.18):
   CONNECT without a path) end as exceptions that take the whole connection, with every
   stream on it, down;
 * a stream given up half-way is never reset, so the client waits for ever;
+* a peer that never stops sending has the event loop to itself, for reading what is there
+  waits for nothing; and HTTP/2 frames that ask for nothing are welcome without limit;
 * each request starts and cancels a task to watch for idleness; a timer does;
 * HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
 * every response waits for a sending task and a priority tree, and takes three writes. What
@@ -30,7 +32,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from socket import socket
-from time import time
+from time import monotonic, time
 from typing import Any, Final, cast
 
 import h2.events
@@ -57,10 +59,13 @@ from priority.priority import DeadlockError
 
 from proxy.data_plane import AsgiApp
 from proxy.engines.model import EngineOptions
+from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
+READ: Final = 16 * 1024
+"""Bytes taken in at a time: a few milliseconds' work, or some tens with the tiniest frames."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds a peer has to take the last bytes before its connection is aborted."""
 
@@ -206,6 +211,18 @@ class _Connection(TCPServer):
         finally:
             self._stop_idle_timer()
             await self._close()
+
+    async def _read_data(self) -> None:
+        while not self.reader.at_eof():
+            try:
+                data = await self.reader.read(READ)
+            except OSError:
+                break
+            await self.protocol.handle(RawData(data))
+            if len(data) == READ:
+                # There is more, so the next read won't wait: now it is others' turn.
+                await asyncio.sleep(0)
+        await self.protocol.handle(Closed())
 
     def drain(self) -> None:
         """Close as soon as no request is in flight."""
@@ -367,11 +384,26 @@ class _Http2(H2Protocol):
         # Set in the settings only, the limit would be announced but not in force.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
         self.priority: Any = _Turns()
+        self._patience = Patience(monotonic())
+        self._frames_without_event = 0
+        self._count_frames()
         self._receiving: set[int] = set()
         """Streams whose request has not ended."""
         self._ending: dict[int, asyncio.Future[None]] = {}
         """Applications that wait for the end of their stream to be on its way."""
         self._flush_handle: asyncio.Handle | None = None
+
+    def _count_frames(self) -> None:
+        """Of some frames, as those on streams that are closed, h2 tells nothing."""
+        connection: Any = self.connection
+        receive = connection._receive_frame
+
+        def receive_frame(frame: object) -> list[h2.events.Event]:
+            events: list[h2.events.Event] = receive(frame)
+            self._frames_without_event += not events
+            return events
+
+        connection._receive_frame = receive_frame
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)
@@ -388,13 +420,20 @@ class _Http2(H2Protocol):
             waiter.set_result(None)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        useless = self._frames_without_event + sum(map(_uselessness, events))
+        self._frames_without_event = 0
+        if useless and not self._patience.spend(useless, monotonic()):
+            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self._flush()
+            await self.send(Closed())
+            return
         for event in events:
             match event:
                 case h2.events.RequestReceived():
                     await self._begin(event)
                 case h2.events.DataReceived():
                     stream = self.streams.get(event.stream_id)
-                    if stream is not None:
+                    if stream is not None and event.data:
                         await stream.handle(Body(stream_id=event.stream_id, data=event.data))
                     self.connection.acknowledge_received_data(
                         event.flow_controlled_length, event.stream_id
@@ -446,10 +485,12 @@ class _Http2(H2Protocol):
                     return
                 case Body() if buffer is not None and self._fits(buffer, event):
                     self.connection.send_data(event.stream_id, event.data)
+                    self._patience.earn(PER_PIECE)
                     self._flush_soon()
                     return
                 case EndBody() if buffer is not None and not buffer.buffer:
                     self.connection.end_stream(event.stream_id)
+                    self._patience.earn(PER_ANSWER)
                     del self.stream_buffers[event.stream_id]
                     self.priority.remove_stream(event.stream_id)
                     await self._ended(event.stream_id)
@@ -526,10 +567,12 @@ class _Http2(H2Protocol):
             data = await buffer.pop(room)
             if data:
                 self.connection.send_data(stream_id, data)
+                self._patience.earn(PER_PIECE)
             else:
                 self.priority.block(stream_id)
             if buffer.complete:
                 self.connection.end_stream(stream_id)
+                self._patience.earn(PER_ANSWER)
         except ProtocolError:
             await buffer.close()  # The peer has closed the stream or the connection.
         if buffer.complete:
@@ -539,6 +582,19 @@ class _Http2(H2Protocol):
             await self._ended(stream_id)
         else:
             await self._flush()
+
+
+def _uselessness(event: h2.events.Event) -> float:
+    """What an event takes of the server's patience."""
+    match event:
+        case h2.events.StreamReset():
+            return RESET_COST
+        case h2.events.DataReceived(data=data, stream_ended=ended):
+            return 0.0 if data or ended is not None else 1.0
+        case h2.events.RequestReceived() | h2.events.StreamEnded():
+            return 0.0
+        case _:
+            return 1.0
 
 
 def is_handshake_failure(context: dict[str, Any]) -> bool:
