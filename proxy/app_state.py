@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.auth.keys import load_keys
+from proxy.auth.jwks import NO_KEYS, merged_keys
+from proxy.auth.keys import KeySet, load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
@@ -17,14 +18,17 @@ from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.settings import Settings
 
 
-def make_authenticator(settings: Settings) -> Authenticator:
-    """Who checks tokens as `settings` say; it has not seen any yet."""
+def make_authenticator(settings: Settings, published: KeySet = NO_KEYS) -> Authenticator:
+    """Who checks tokens as `settings` say, also with the keys that were `published` at
+    jwt-jwks-uri; it has not seen any token yet."""
     rules = AuthRules(
         audience=settings.jwt_aud,
         role_claim=parse_role_claim(settings.jwt_role_claim_key),
         anonymous_role=settings.db_anon_role,
     )
     keys = load_keys(settings.jwt_secret, settings.jwt_secret_is_base64)
+    if settings.jwt_jwks_uri is not None:
+        keys = merged_keys(keys, published)
     return Authenticator(rules, keys, settings.jwt_cache_max_entries)
 
 

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, Pool, PoolError
 from pool.listener import Listener
@@ -24,10 +24,15 @@ from proxy.app_state import (
     cache_options,
     make_authenticator,
 )
+from proxy.auth.jwks import NO_KEYS
+from proxy.auth.keys import KeySet
+from proxy.auth.token_cache import Authenticator
+from proxy.errors import api_error
 from proxy.pipeline import AppState, answer
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
+from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.schema_cache.fingerprint import fingerprint_statement
 from proxy.schema_cache.load import CacheOptions, load_schema_cache, reload_role_settings
@@ -37,6 +42,9 @@ from proxy.schema_cache.rechecks import Rechecks
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.settings.database import read_database_settings
 from proxy.settings.reload import reloaded_settings
+
+if TYPE_CHECKING:
+    from proxy.key_source import KeySource
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +95,7 @@ class App:
         self._schema_loads = SchemaLoads()
         self._followers: list[Follower] = []
         self._told: set[str] = set()
+        self._key_source = self._make_key_source()
 
     @property
     def settings(self) -> Settings:
@@ -124,7 +133,13 @@ class App:
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
-        return await answer(self._state, self._pool.run, request, self._renewed, record)
+        state = self._state
+        response = await answer(state, self._pool.run, request, self._renewed, record)
+        if record.code == "PGRST301" and self._key_source is not None:
+            return await self._answer_with_newer_keys(
+                self._key_source, state.authenticator, request, record, response
+            )
+        return response
 
     # --- life ---------------------------------------------------------------------------
 
@@ -136,6 +151,8 @@ class App:
         not help (the database refuses the user or does not exist), and SettingsError when
         the database's settings make no sense.
         """
+        if self._key_source is not None:
+            self._key_source.start()
         listener = self._listen()
         try:
             await self._pool.open()
@@ -155,6 +172,8 @@ class App:
 
     async def close(self) -> None:
         """Closes the pool, waiting for what runs on it."""
+        if self._key_source is not None:
+            await self._key_source.close()
         await self._reloads.close()
         await self._rechecks.close()
         if self._listener is not None:
@@ -268,7 +287,7 @@ class App:
     def _apply(self, settings: Settings, cache: SchemaCache) -> None:
         before, authenticator = self._settings, self._state.authenticator
         if not authenticates_alike(before, settings):
-            authenticator = make_authenticator(settings)
+            authenticator = make_authenticator(settings, self._published_keys)
         self._settings = settings
         self._state = app_state(settings, authenticator, cache)
         if settings != before:
@@ -297,6 +316,50 @@ class App:
             len(cache.functions),
         )
         return cache
+
+    # --- keys that are published elsewhere ---------------------------------------------------
+
+    def _make_key_source(self) -> KeySource | None:
+        uri = self._settings.jwt_jwks_uri
+        if uri is None:
+            return None
+        # Loaded by those who use it only.
+        from proxy.key_source import KeySource
+
+        return KeySource(uri, self._take_keys, max_age=self._settings.jwt_jwks_max_age)
+
+    @property
+    def _published_keys(self) -> KeySet:
+        return (self._key_source and self._key_source.keys) or NO_KEYS
+
+    def _take_keys(self, keys: KeySet) -> None:
+        authenticator = make_authenticator(self._settings, keys)
+        self._state = replace(self._state, authenticator=authenticator)
+
+    async def _answer_with_newer_keys(
+        self,
+        source: KeySource,
+        authenticator: Authenticator,
+        request: HttpRequest,
+        record: Record,
+        refusal: Response,
+    ) -> Response:
+        """The answer to a token that was refused, once more if its key has turned up since.
+
+        Until keys were fetched for the first time nobody can say that a token is bad: 503.
+        """
+        if not authenticator.lacks_key_of(request.headers):
+            return refusal
+        if authenticator is self._state.authenticator:
+            await source.look_for_more()
+        if authenticator is not self._state.authenticator:
+            record.code = None
+            return await answer(self._state, self._pool.run, request, self._renewed, record)
+        if source.keys is None:
+            unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
+            record.code = unavailable.code
+            return error_response(unavailable, self._state.verbosity)
+        return refusal
 
     # --- requests that fail for an old schema cache -----------------------------------------
 

@@ -104,6 +104,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE415", 415, "A QUERY takes a body of the type application/x-www-form-urlencoded"),
     ("EDGE431", 431, "The request headers are larger than this server accepts"),
     ("EDGE400", 400, "{message}"),
+    ("EDGE503", 503, "The keys that tokens are verified with could not be fetched yet"),
     ("EDGE408", 408, "The request body did not arrive in time"),
     # By-key updates, which PostgREST does not have (docs/writes.md).
     ("EDGE110", 400, "Unknown value of the update preference: {value}"),

@@ -79,9 +79,9 @@ def load_keys(secret: str | None, is_base64: bool = False) -> KeySet | None:
         document = None
     if isinstance(document, dict):
         if isinstance(document.get("keys"), list):
-            return KeySet(tuple(key for jwk in document["keys"] for key in _from_jwk(jwk)))
+            return KeySet(tuple(key for jwk in document["keys"] for key in jwk_keys(jwk)))
         if "kty" in document:
-            return KeySet(_from_jwk(document))
+            return KeySet(jwk_keys(document))
     if len(octets) < MINIMUM_SECRET_LENGTH:
         raise ValueError("The JWT secret must be at least 32 characters long.")
     try:
@@ -100,8 +100,9 @@ def _from_base64(text: str) -> bytes:
         raise ValueError(f"jwt-secret is not base64: {error}") from error
 
 
-def _from_jwk(jwk: object) -> tuple[Key, ...]:
-    """The key a JWK describes: none if it is of no use for verifying signatures."""
+def jwk_keys(jwk: object) -> tuple[Key, ...]:
+    """The key a JWK describes: none if it is of no use for verifying signatures. Raises
+    ValueError when it is malformed."""
     if not isinstance(jwk, dict):
         raise ValueError("jwt-secret: a JSON Web Key must be an object")
     usable = _usable_algorithms(jwk)

@@ -30,7 +30,7 @@ from proxy.auth.claims import (
 )
 from proxy.auth.keys import KeySet
 from proxy.auth.model import AuthRules, Identity
-from proxy.auth.tokens import bearer_token, verify
+from proxy.auth.tokens import bearer_token, names_unknown_key, verify
 
 MAX_CACHED_TOKEN_LENGTH: Final = 8 * 1024
 """In bytes. Longer tokens are verified each time, which bounds the cache's memory."""
@@ -105,6 +105,10 @@ class Authenticator:
         if entry.identity is None:
             entry.identity = identity_of(entry.claims, self._rules)
         return entry.identity
+
+    def lacks_key_of(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the caller's token asks for a key that is not among those known."""
+        return names_unknown_key(headers, self._keys)
 
     def _verified(self, token: bytes) -> _Entry:
         if not self._entries.maxsize or len(token) > MAX_CACHED_TOKEN_LENGTH:

@@ -89,6 +89,18 @@ def verify(token: bytes, keys: KeySet | None) -> Claims:
     return parse_claims(body)
 
 
+def names_unknown_key(headers: Iterable[tuple[bytes, bytes]], keys: KeySet | None) -> bool:
+    """Whether the caller's token asks for a key that `keys` lacks: a newer set may have it."""
+    token = bearer_token(headers)
+    if keys is None or not token or len(token) > MAX_TOKEN_LENGTH:
+        return False
+    try:
+        fields = _parse_header(_decode(token.partition(b".")[0]))
+    except (ValueError, RecursionError):
+        return False
+    return not keys.suitable(fields["alg"], fields.get("kid"))
+
+
 def _has_signed(key: Key, algorithm: Algorithm, signed: bytes, signature: bytes) -> bool:
     try:
         return algorithm.verify(signed, key.material, signature)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from proxy.auth.jwks import check_uri
 from proxy.auth.keys import load_keys
 from proxy.auth.role_claim import parse_role_claim
 from proxy.settings.model import Settings
@@ -70,6 +71,15 @@ def _find_token_faults(settings: Settings) -> Iterator[tuple[str, str]]:
             f"jwt-aud: '{audience}' has a colon and is no URI; write a name without colon"
             ' or a URI, e.g. jwt-aud = "https://example.com/api"',
         )
+    if settings.jwt_jwks_uri is not None:
+        try:
+            check_uri(settings.jwt_jwks_uri, allow_http=settings.jwt_jwks_allow_http)
+        except ValueError as error:
+            yield (
+                "jwt-jwks-uri",
+                f"jwt-jwks-uri: '{settings.jwt_jwks_uri}' {error}; write e.g."
+                ' jwt-jwks-uri = "https://login.example.com/.well-known/jwks.json"',
+            )
     try:
         parse_role_claim(settings.jwt_role_claim_key)
     except ValueError as error:

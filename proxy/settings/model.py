@@ -290,6 +290,35 @@ class Settings:
             BOOLEAN, "`jwt-secret` is base64.", aliases=("secret-is-base64",), in_database=True
         ),
     ] = False
+    jwt_jwks_uri: Annotated[
+        str | None,
+        Facts(
+            text("https://login.example.com/.well-known/jwks.json"),
+            "Where an identity provider publishes the keys it signs tokens with, as a JWKS."
+            " They are used beside those of `jwt-secret`; see authentication.md.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = None
+    jwt_jwks_max_age: Annotated[
+        float,
+        Facts(
+            seconds(600),
+            "How long published keys are used before they are fetched anew.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 600.0
+    jwt_jwks_allow_http: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Let `jwt-jwks-uri` be http to other machines: whoever is on the way between can"
+            " then sign tokens.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = False
     jwt_aud: Annotated[
         str | None, Facts(text("my-api"), "What the `aud` claim must name.", in_database=True)
     ] = None
