@@ -31,13 +31,15 @@ check: $(STAMP) ## formatting, lint, types, import contracts, generated docs up 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/edgerest config-docs --check docs/configuration.md
+	$(BIN)/edgerest error-docs --check docs/errors.md
 
 format: $(STAMP) ## put the tree in the form that check wants
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## write docs/configuration.md anew from the table of settings
+docs: $(STAMP) ## write docs/configuration.md and docs/errors.md anew from the code's tables
 	$(BIN)/edgerest config-docs > docs/configuration.md
+	$(BIN)/edgerest error-docs > docs/errors.md
 
 pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject.toml allows
 	rm -rf .pins

@@ -298,7 +298,20 @@ def config_docs(committed: Path | None) -> None:
     """Print docs/configuration.md, or with --check FILE say whether FILE is up to date."""
     from proxy.settings.docs import configuration_markdown
 
-    page = configuration_markdown()
+    _print_page(configuration_markdown(), committed)
+
+
+@main.command("error-docs", hidden=True)
+@click.option("--check", "committed", type=click.Path(path_type=Path, exists=True))
+@_telling
+def error_docs(committed: Path | None) -> None:
+    """Print docs/errors.md, or with --check FILE say whether FILE is up to date."""
+    from proxy.response.error_docs import errors_markdown
+
+    _print_page(errors_markdown(), committed)
+
+
+def _print_page(page: str, committed: Path | None) -> None:
     if committed is None:
         click.echo(page, nl=False)
     elif committed.read_text(encoding="utf-8") != page:

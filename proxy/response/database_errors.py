@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pool.errors import (
@@ -110,44 +111,73 @@ def _insufficient_privilege(message: str, authenticated: bool) -> int:
     return 403 if authenticated else 401
 
 
-_STATUSES: Final[tuple[tuple[str, int | Callable[[str, bool], int]], ...]] = (
-    # The first prefix that fits decides, so a code stands before its class.
-    ("08", 503),  # connection exception
-    ("09", 500),  # triggered action exception
-    ("0L", 403),  # invalid grantor
-    ("0P", 403),  # invalid role specification
-    ("21000", _cardinality_violation),
-    ("22023", _invalid_parameter),
-    ("23503", 409),  # foreign key violation
-    ("23505", 409),  # unique violation
-    ("25006", 405),  # read only transaction
-    ("25", 500),  # invalid transaction state
-    ("28", 403),  # invalid authorization
-    ("2D", 500),  # invalid transaction termination
-    ("38", 500),  # external routine exception
-    ("39", 500),  # external routine invocation exception
-    ("3B", 500),  # savepoint exception
-    ("40", 500),  # transaction rollback
-    ("42501", _insufficient_privilege),
-    ("42883", _undefined_function),
-    ("42P01", 404),  # undefined table
-    ("42P17", 500),  # infinite recursion
-    ("53400", 500),  # configuration limit exceeded
-    ("53", 503),  # insufficient resources
-    # PostgREST answers 500 to the whole class; these two a caller can bring about alone, by
-    # asking for too much in one request.
-    ("54011", 400),  # too many columns
-    ("54023", 400),  # too many arguments
-    ("54", 500),  # program limit exceeded
-    ("55", 500),  # object not in prerequisite state
-    ("57P01", 503),  # admin shutdown
-    ("57", 500),  # operator intervention
-    ("58", 500),  # system error
-    ("F0", 500),  # configuration file error
-    ("HV", 500),  # foreign data wrapper error
-    ("P0001", 400),  # RAISE without a code
-    ("P0", 500),  # PL/pgSQL error
-    ("XX", 500),  # internal error
+@dataclass(frozen=True, slots=True)
+class SqlstateStatus:
+    """The HTTP status of the SQLSTATEs that begin with `prefix`; a function decides by the
+    message and by whether the role is not the anonymous one."""
+
+    prefix: str
+    status: int | Callable[[str, bool], int]
+    meaning: str
+
+
+SQLSTATE_STATUSES: Final = tuple(
+    SqlstateStatus(*row)
+    for row in (
+        # The first prefix that fits decides, so a code stands before its class.
+        ("08", 503, "connection exception"),
+        ("09", 500, "triggered action exception"),
+        ("0L", 403, "invalid grantor"),
+        ("0P", 403, "invalid role specification"),
+        (
+            "21000",
+            _cardinality_violation,
+            "cardinality violation: 400 when pg-safeupdate misses a filter, else 500",
+        ),
+        (
+            "22023",
+            _invalid_parameter,
+            "invalid parameter value: 401 when the token's role does not exist, else 400",
+        ),
+        ("23503", 409, "foreign key violation"),
+        ("23505", 409, "unique violation"),
+        ("25006", 405, "read only transaction"),
+        ("25", 500, "invalid transaction state"),
+        ("28", 403, "invalid authorization"),
+        ("2D", 500, "invalid transaction termination"),
+        ("38", 500, "external routine exception"),
+        ("39", 500, "external routine invocation exception"),
+        ("3B", 500, "savepoint exception"),
+        ("40", 500, "transaction rollback"),
+        (
+            "42501",
+            _insufficient_privilege,
+            "insufficient privilege: 403, for the anonymous role 401",
+        ),
+        (
+            "42883",
+            _undefined_function,
+            "undefined function: 406 when it is XML that the server lacks, else 404",
+        ),
+        ("42P01", 404, "undefined table"),
+        ("42P17", 500, "infinite recursion"),
+        ("53400", 500, "configuration limit exceeded"),
+        ("53", 503, "insufficient resources"),
+        # PostgREST answers 500 to the whole class; these two a caller can bring about alone,
+        # by asking for too much in one request.
+        ("54011", 400, "too many columns"),
+        ("54023", 400, "too many arguments"),
+        ("54", 500, "program limit exceeded"),
+        ("55", 500, "object not in prerequisite state"),
+        ("57P01", 503, "admin shutdown"),
+        ("57", 500, "operator intervention"),
+        ("58", 500, "system error"),
+        ("F0", 500, "configuration file error"),
+        ("HV", 500, "foreign data wrapper error"),
+        ("P0001", 400, "RAISE without a code"),
+        ("P0", 500, "PL/pgSQL error"),
+        ("XX", 500, "internal error"),
+    )
 )
 _CHOSEN_STATUS: Final = re.compile(r"PT([2-9][0-9]{2})")
 
@@ -156,8 +186,9 @@ def _status_of(sqlstate: str, message: str, authenticated: bool) -> int:
     if sqlstate.startswith("PT"):
         chosen = _CHOSEN_STATUS.fullmatch(sqlstate)
         return int(chosen[1]) if chosen else 500
-    for prefix, status in _STATUSES:
-        if sqlstate.startswith(prefix):
+    for row in SQLSTATE_STATUSES:
+        if sqlstate.startswith(row.prefix):
+            status = row.status
             return status if isinstance(status, int) else status(message, authenticated)
     return 400
 
