@@ -280,12 +280,18 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
 
     Raises `ApiError` EDGE413, EDGE408 or EDGE400, and `ClientGone`.
     """
+    measured = chunked = False
     for name, value in scope["headers"]:
+        chunked |= name == b"transfer-encoding"
         if name == b"content-length":
+            measured = True
             if not value.isdigit():
                 raise api_error("EDGE400", message="Content-Length must be a number")
             if len(value) > 18 or int(value) > limits.max_body:
                 raise _body_too_large(limits)
+    if measured and chunked:
+        # Someone in between may believe the length (RFC 9112, 6.1).
+        raise api_error("EDGE400", message="The body's length is told in two ways")
     if not has_body(scope):
         return b""
     # Collected in place: joining a list of pieces would hold the body twice.

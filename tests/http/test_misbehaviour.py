@@ -106,6 +106,18 @@ def test_a_malformed_request_is_refused(address: tuple[str, int], request_line: 
     assert reply == b"" or int(reply.split()[1]) in (400, 404, 405, 501, 505)
 
 
+def test_a_request_framed_in_two_ways_ends_the_connection(address: tuple[str, int]) -> None:
+    """Who stands in between may have read it the other way (RFC 9112, 6.1)."""
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    reply = exchange(
+        address,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n"
+        b"\r\n0\r\n\r\n%b" % (5 + len(smuggled), smuggled),
+    )
+    assert reply.count(b"HTTP/1.1 ") == 1
+    assert b"/smuggled" not in reply
+
+
 def test_truncated_requests_are_dropped(address: tuple[str, int]) -> None:
     for data in (
         b"",
