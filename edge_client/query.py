@@ -171,7 +171,7 @@ class Query(Refinable, Generic[T, M]):
         accept = self.operation.accept
         if accept == "application/json":
             accept = "application/vnd.pgrst.array+json"
-        if not accept.startswith("application/vnd.pgrst."):
+        if not accept.startswith(("application/vnd.pgrst.array", "application/vnd.pgrst.obj")):
             raise ValueError(f"strip_nulls() does not go with {accept}")
         return self._with_operation(replace(self.operation, accept=f"{accept};nulls=stripped"))
 
