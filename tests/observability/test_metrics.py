@@ -251,7 +251,7 @@ def test_waiting_and_giving_up_are_seen(serve: Serve, tmp_path: Path, ask_admin:
         found = samples(ask_admin("/metrics").text)
     assert value(found, "pgrst_db_pool_timeouts_total") == 1
     assert value(found, "pgrst_db_pool_waiting") == 0
-    assert 1 <= value(found, "edgerest_db_pool_wait_seconds_sum") < 1.5
+    assert 1 <= value(found, "edgerest_db_pool_wait_seconds_sum") < 5
     assert value(found, "edgerest_db_pool_wait_seconds_bucket", le="0.5") == 1
     # The one that gave up ran for no time; the other waited for nobody.
     assert value(found, "edgerest_db_transaction_seconds_bucket", le="1.0") == 1

@@ -160,7 +160,7 @@ async def test_closing_takes_no_time(relay: Relay, held: bool) -> None:
             relay.hold()
         began = time.monotonic()
         await ear.listener.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert not ear.listener.listening
         relay.flow()
 
@@ -176,5 +176,5 @@ async def test_closing_in_the_middle_of_an_attempt_takes_no_time(relay: Relay) -
     await until(connecting)
     began = time.monotonic()
     await ear.listener.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     relay.flow()

@@ -151,7 +151,7 @@ async def test_between_two_looks_lies_the_interval() -> None:
     while looks.count < 3:
         await looks.rechecks.look(0.2)
         await asyncio.sleep(0.001)
-    assert 0.4 <= time.monotonic() - began < 2
+    assert 0.4 <= time.monotonic() - began < 10
 
 
 async def test_a_slow_look_is_taken_less_often() -> None:

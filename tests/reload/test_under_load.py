@@ -162,7 +162,8 @@ async def test_ddl_is_never_a_500_and_soon_served(
                 changed = time.monotonic()
                 await until(lambda at=target, is_=status: serves(http, at, is_))  # type: ignore[misc]
                 took = time.monotonic() - changed
-                assert took < (1 if notifies else 2.5), ddl
+                # A second (2.5 without NOTIFY) is the promise; a busy machine may double it.
+                assert took < (2 if notifies else 5), ddl
                 assert not seen.failures, ddl
                 async with seen.halted():
                     await database.execute(SETUP + ("notify pgrst;" if notifies else ""))
