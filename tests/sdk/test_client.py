@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -10,6 +11,7 @@ from enum import StrEnum
 from typing import Any, TypedDict, assert_type
 
 import httpx
+import httpx2
 import pytest
 from pydantic import BaseModel
 
@@ -18,6 +20,7 @@ from edge_client import (
     AsyncEdgeClient,
     AuthenticationError,
     ConflictError,
+    ConnectError,
     DecodingError,
     EdgeClient,
     Limits,
@@ -356,3 +359,28 @@ async def test_the_asynchronous_client(edge: ServerProcess, jwt: str) -> None:
         assert (await db.rpc("add", {"a": 2, "b": 3})).data == 5
         with pytest.raises(APIError):
             await db.table("nothing").select()
+
+
+def test_threads_share_a_client(edge: ServerProcess) -> None:
+    with EdgeClient(edge.url, http2=True) as db, ThreadPoolExecutor(8) as threads:
+        customers = db.table("customers").select("id")
+
+        def ask(number: int) -> int:
+            found: int = customers.eq("id", number).single().execute().data["id"]
+            return found
+
+        numbers = [1, 2, 3] * 50
+        assert list(threads.map(ask, numbers)) == numbers
+
+
+async def test_clients_of_httpx2(edge: ServerProcess) -> None:
+    with httpx2.Client() as http_client:
+        db = EdgeClient(edge.url, http_client=http_client)
+        query = db.table("customers").select("id").in_("id", range(2, 5000))
+        assert query.execute().data == [{"id": 2}, {"id": 3}]
+        nowhere = EdgeClient("http://127.0.0.1:1", http_client=http_client)
+        with pytest.raises(ConnectError):
+            nowhere.table("t").select().retry(False).timeout(1).execute()
+    async with httpx2.AsyncClient() as http_client:
+        other = AsyncEdgeClient(edge.url, http_client=http_client)
+        assert (await other.table("orders").select(count="exact", head=True)).count == 3
