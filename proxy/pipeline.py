@@ -1,15 +1,19 @@
 """The chain, whole: HttpRequest → ApiRequest → Plan → Statement → Result → Response.
 
 Every step but one is a plain function from values to a value; `run` is the one that
-waits, for the database. What a request may read of its app stands in `AppState`, a value
-taken once at the start, so that a reload never changes a request under way.
+waits, for the database. (Reading a large body takes so long that it is done in a thread.)
+What a request may read of its app stands in `AppState`, a value taken once at the start, so
+that a reload never changes a request under way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction
@@ -53,6 +57,12 @@ from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
 from proxy.sql.session import Setting, trace_settings, transaction_settings
 from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
+
+LARGE: Final = 32 * 1024
+"""Bytes of a body beyond which reading it (a microsecond a byte, at worst) would hold up the
+other requests."""
+# Few, for each slows down the event loop.
+_READERS: Final = ThreadPoolExecutor(2, "body")
 
 Run = Callable[[Transaction], Awaitable[Outcome]]
 Renew = Callable[["AppState"], Awaitable["AppState | None"]]
@@ -131,7 +141,7 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
     record.lap("jwt")
     if state.cache is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
-    request = read_api_request(http, state.request_rules)
+    request = await _read(http, state.request_rules)
     record.resource = _resource(request)
     record.lap("parse")
     planned = plan_request(request, state.cache, state.plan_rules)
@@ -146,6 +156,13 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
     if state.server_timing:
         response = replace(response, headers=(*response.headers, record.server_timing()))
     return response
+
+
+async def _read(http: HttpRequest, rules: RequestRules) -> ApiRequest:
+    if len(http.body) <= LARGE:
+        return read_api_request(http, rules)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_READERS, read_api_request, http, rules)
 
 
 def _resource(request: ApiRequest) -> Resource:

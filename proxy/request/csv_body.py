@@ -16,7 +16,7 @@ import msgspec
 
 from proxy.errors import ApiError, api_error
 
-_FIELD: Final = re.compile(rb'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+_FIELD: Final = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
 _LONE_RETURN: Final = re.compile(rb"\r(?!\n)")
 _SHOWN_LENGTH: Final = 100
 _LONGEST_CHARACTER: Final = 4  # bytes in UTF-8

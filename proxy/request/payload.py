@@ -35,6 +35,8 @@ _NO_KEYS: Final[frozenset[str]] = frozenset()
 _NO_ROWS: Final = JsonPayload(b"[]", _NO_KEYS, is_array=True)
 _JSON_SPACES: Final = b" \t\r\n"
 _PIECE: Final = 64 * 1024
+_MOST_KEYS: Final = 10_000
+"""A table has 1,600 columns at most, a function 100 arguments."""
 
 
 def parse_payload(
@@ -47,6 +49,15 @@ def parse_payload(
     """
     if action.kind not in ("create", "update", "upsert", "call"):
         return None, _NO_KEYS
+    payload, keys = _read(body, content_type, query, action)
+    if len(keys) > _MOST_KEYS:
+        raise _too_many_keys()
+    return payload, keys
+
+
+def _read(
+    body: bytes, content_type: MediaType, query: QueryParams, action: Action
+) -> tuple[Payload, frozenset[str]]:
     columns = None if action.kind == "upsert" else query.columns
     is_call = action.kind == "call"
     kind = content_type.kind
@@ -58,6 +69,8 @@ def parse_payload(
         raw, keys = csv_to_json(body)
         return JsonPayload(raw, keys, is_array=True), keys
     if kind == "form":
+        if body.count(b"&") + body.count(b";") > _MOST_KEYS:
+            raise _too_many_keys()
         pairs = tuple((_text(key), _text(value or b"")) for key, value in decode_pairs(body))
         keys = frozenset(key for key, _ in pairs)
         if is_call:
@@ -72,6 +85,10 @@ def parse_payload(
 
 def _invalid(message: str) -> ApiError:
     return api_error("PGRST102", message=message)
+
+
+def _too_many_keys() -> ApiError:
+    return _invalid(f"The request body names more than {_MOST_KEYS} columns or arguments")
 
 
 def _too_deep() -> ApiError:

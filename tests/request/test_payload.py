@@ -168,6 +168,32 @@ def test_other_actions_leave_the_body_alone(kind: ActionKind) -> None:
     assert read(b"\xff", MediaType("other", "x"), kind) == (None, frozenset())
 
 
+MANY = 10_000
+
+
+@pytest.mark.parametrize(
+    "media_type, body",
+    [
+        (JSON, "{" + ",".join(f'"{n}":1' for n in range(MANY + 1)) + "}"),
+        (CSV, ",".join(map(str, range(MANY + 1))) + "\n" + "1," * MANY + "1"),
+        (FORM, "&".join(f"{n}=1" for n in range(MANY + 1))),
+        (FORM, "a=1&" * (MANY + 1)),
+        (FORM, ";" * (MANY + 2)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["create", "call"])
+def test_what_names_more_than_any_statement_takes_is_refused(
+    media_type: MediaType, body: str, kind: ActionKind
+) -> None:
+    message = "The request body names more than 10000 columns or arguments"
+    assert refused(body.encode(), media_type, kind) == message
+
+
+def test_as_many_keys_as_are_allowed() -> None:
+    assert len(read(json.dumps(dict.fromkeys(map(str, range(MANY)))).encode())[1]) == MANY
+    assert len(read("&".join(f"{n}=1" for n in range(MANY)).encode(), FORM)[1]) == MANY
+
+
 def test_forms() -> None:
     body = b"a=1&b=x+y&a=2&c"
     payload, columns = read(body, FORM)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from proxy.errors import ApiError
@@ -138,3 +141,19 @@ def test_errors_come_in_order(query: bytes, message: str) -> None:
 )
 def test_limit_and_offset_make_a_range(query: bytes, range_: Range) -> None:
     assert parse_query(query, is_call_read=False).ranges == {(): range_}
+
+
+def test_threads_share_what_was_read() -> None:
+    """Requests with a large body are read in threads, the others meanwhile."""
+
+    def read_many(worker: int) -> int:
+        texts = (f"select=c{n}&order=o{worker}_{n}".encode() for n in range(4000))
+        return sum(len(parse_query(text, is_call_read=False).select) for text in texts)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(read_many, range(4))) == [4000] * 4
+    finally:
+        sys.setswitchinterval(interval)

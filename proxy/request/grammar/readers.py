@@ -10,6 +10,7 @@ oldest leaving first, texts of at most 1,000 characters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Final, Literal, Protocol, TypeVar
 
 from proxy.request.grammar import filters, logic, names, order, select, shortcuts
@@ -37,15 +38,19 @@ class _Reader(Protocol[T_co]):
 
 def _remembered(read: Callable[[str, Budget | None], T]) -> _Reader[T]:
     known: dict[str, T] = {}
+    # Requests with large bodies are read in threads.
+    changing = Lock()
 
     def reader(text: str, budget: Budget | None = None) -> T:
-        if text in known:
-            return known[text]
+        remembered = known.get(text)
+        if remembered is not None:
+            return remembered
         value = read(text, budget)
         if len(text) <= _CACHED_LENGTH:
-            if len(known) >= _CACHED_ENTRIES:
-                del known[next(iter(known))]
-            known[text] = value
+            with changing:
+                if len(known) >= _CACHED_ENTRIES:
+                    del known[next(iter(known))]
+                known[text] = value
         return value
 
     return reader
