@@ -3,14 +3,13 @@
 In: the decoded text of a key or a value. Out: what it means, or an `ApiError` PGRST100.
 The texts of one query string share a `Budget` for what the full grammar has to read.
 What was read for `select`, `order`, keys and lists of columns is kept, keyed by the text
-alone (it depends on nothing else, so no caller learns of another): 512 entries each, the
-oldest leaving first, texts of at most 1,000 characters.
+alone (it depends on nothing else, so no caller learns of another): 512 entries each, all
+leaving when there are more, texts of at most 1,000 characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import Final, Literal, Protocol, TypeVar
 
 from proxy.request.grammar import filters, logic, names, order, select, shortcuts
@@ -38,19 +37,18 @@ class _Reader(Protocol[T_co]):
 
 def _remembered(read: Callable[[str, Budget | None], T]) -> _Reader[T]:
     known: dict[str, T] = {}
-    # Requests with large bodies are read in threads.
-    changing = Lock()
 
     def reader(text: str, budget: Budget | None = None) -> T:
-        remembered = known.get(text)
-        if remembered is not None:
-            return remembered
-        value = read(text, budget)
+        nonlocal known
+        try:
+            return known[text]
+        except KeyError:
+            value = read(text, budget)
         if len(text) <= _CACHED_LENGTH:
-            with changing:
-                if len(known) >= _CACHED_ENTRIES:
-                    del known[next(iter(known))]
-                known[text] = value
+            if len(known) >= _CACHED_ENTRIES:
+                # Another one, for this one may be in use: large bodies are read in threads.
+                known = {}
+            known[text] = value
         return value
 
     return reader
