@@ -88,7 +88,7 @@ def identity_of(claims: Claims, rules: AuthRules) -> Identity:
         role = rules.anonymous_role
     if role is None:
         raise token_required()
-    if not _is_storable(role):
+    if not _can_be_a_role(role):
         raise invalid_token("PGRST303", UNPARSABLE_CLAIMS)
     return Identity(
         role=role,
@@ -112,9 +112,11 @@ def _check_audience(claims: Claims, expected: str | None) -> None:
         raise invalid_token("PGRST303", "JWT not in audience")
 
 
-def _is_storable(role: str) -> bool:
-    """Whether PostgreSQL could hold such a name: JSON's strings can be no text at all."""
-    return "\0" not in role and not any("\ud800" <= letter <= "\udfff" for letter in role)
+def _can_be_a_role(role: str) -> bool:
+    """Whether PostgreSQL could have such a role. JSON's strings can be no text at all; and
+    `none` is no role there, but the user that the server connected as (docs, SET ROLE)."""
+    is_text = "\0" not in role and not any("\ud800" <= c <= "\udfff" for c in role)
+    return is_text and role != "none"
 
 
 # --- the claims' text ---------------------------------------------------------------------

@@ -120,6 +120,7 @@ def test_a_token_need_not_name_an_audience() -> None:
         '{"n":' + "9" * 5_000 + "}",
         '{"role":"\\u0000"}',
         '{"role":"\\ud800"}',
+        '{"role":"none"}',
     ],
 )
 def test_claims_that_are_no_claims(payload: str | bytes) -> None:
