@@ -392,19 +392,23 @@ def wire_headers(
     Raises `ValueError` for a name, value or status that HTTP can't carry (the database may
     set headers): sending it would break the connection or smuggle in another header.
     """
-    if not 200 <= response.status <= 599:
+    if not 200 <= response.status <= 999:
         raise ValueError(f"status {response.status}")
     headers: list[tuple[bytes, bytes]] = []
     if options.trace_header is not None:
         request_headers: list[tuple[bytes, bytes]] = scope["headers"]
         traced = next((v for name, v in request_headers if name == options.trace_header), b"")
         headers.append((options.trace_header, traced))
-    measured = response.status in BODILESS or scope["method"] == "HEAD"
+    bodiless = response.status in BODILESS
+    measured = bodiless or scope["method"] == "HEAD"
     for raw_name, value in response.headers:
         name = _header_name(raw_name)
         if _BAD_HEADER_VALUE.search(value):
             raise ValueError(f"the value of header {raw_name!r}")
         if name == b"content-length":
+            if bodiless:
+                # The body, if there was one, is not sent; SQL has chosen the status.
+                continue
             measured = True
         if name not in _CONNECTION_HEADERS:
             headers.append((name, value))

@@ -27,7 +27,7 @@ def guc_headers(value: str | None) -> Headers:
         return ()
     try:
         items = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise api_error("PGRST111") from None
     if not isinstance(items, list):
         raise api_error("PGRST111")

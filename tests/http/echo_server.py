@@ -9,6 +9,7 @@ addresses as one line of JSON once it listens.
 /big?N       N bytes
 /pid         the process that answers
 /boom        raises
+/status?N    this status, with a Content-Length and a body of four bytes
 /odd?HEX     a response header `x-odd` with these bytes
 """
 
@@ -65,6 +66,8 @@ class Echo:
                 return _text(str(os.getpid()))
             case b"/boom":
                 raise RuntimeError("a secret of the inside")
+            case b"/status":
+                return Response(int(argument), ((b"Content-Length", b"4"),), b"body")
             case b"/odd":
                 return Response(200, ((b"X-Odd", bytes.fromhex(argument)),), b"odd")
             case _:

@@ -112,6 +112,22 @@ def test_a_header_that_http_cannot_carry_is_a_500(server: ServerProcess) -> None
     assert httpx.get(f"{server.url}/odd?{b'fine'.hex()}").headers["x-odd"] == "fine"
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize(
+    "status, length, body",
+    [(200, "4", b"body"), (999, "4", b"body"), (204, None, b""), (304, None, b"")],
+)
+def test_a_response_without_a_body_has_no_length(
+    server: ServerProcess, version: str, status: int, length: str | None, body: bytes
+) -> None:
+    """SQL may choose the status of an answer that has a body; on HTTP/2 a length without
+    one is an error that ends the connection."""
+    with httpx.Client(http1=version == "1", http2=version == "2") as client:
+        response = client.get(f"{server.url}/status?{status}")
+    assert (response.status_code, response.content) == (status, body)
+    assert response.headers.get("content-length") == length
+
+
 def test_the_admin_server_says_live_and_ready(server: ServerProcess) -> None:
     with httpx.Client(base_url=f"http://{server.admin}") as admin:
         assert [admin.get(p).status_code for p in ("/live", "/ready", "/x")] == [200, 200, 404]
