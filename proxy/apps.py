@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pool import ConnectionFailed, Pool, PoolError
+from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.listener import Listener
 from pool.model import Transaction
 from proxy.app_state import (
@@ -69,13 +69,20 @@ class App:
 
     `reread` gives what the configuration file and the environment say now; without it a
     reload reads the database's settings only. Until the schema cache is loaded every request
-    is answered 503 PGRST002; a reload that fails leaves the old state serving.
+    is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
+    called once when the database is lost and `db-pool-automatic-recovery` is off.
     """
 
     def __init__(
-        self, settings: Settings, *, reread: Callable[[], Loaded] | None = None
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Loaded] | None = None,
+        on_loss: Callable[[], None] | None = None,
     ) -> None:
         self._written = settings
+        self._on_loss = on_loss
+        self._gave_up = False
         self._settings = settings
         self._reread = reread
         self._state = app_state(settings, make_authenticator(settings), None)
@@ -126,6 +133,11 @@ class App:
         """What loading the schema cache came to so far."""
         return self._schema_loads
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether the database was lost and the settings say not to wait for it."""
+        return self._gave_up
+
     def follow(self, follower: Follower) -> None:
         """Call `follower` with the settings in use, now and whenever they change."""
         self._followers.append(follower)
@@ -134,12 +146,27 @@ class App:
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
         state = self._state
-        response = await answer(state, self._pool.run, request, self._renewed, record)
+        response = await answer(state, self._run, request, self._renewed, record)
         if record.code == "PGRST301" and self._key_source is not None:
             return await self._answer_with_newer_keys(
                 self._key_source, state.authenticator, request, record, response
             )
         return response
+
+    async def _run(self, transaction: Transaction) -> Outcome:
+        try:
+            return await self._pool.run(transaction)
+        except (ConnectionFailed, ConnectionLost) as error:
+            self._note_loss(error)
+            raise
+
+    def _note_loss(self, error: PoolError) -> None:
+        if self._settings.db_pool_automatic_recovery or self._gave_up:
+            return
+        self._gave_up = True
+        logger.critical("The database is lost, and automatic recovery is off: %s", error)
+        if self._on_loss is not None:
+            self._on_loss()
 
     # --- life ---------------------------------------------------------------------------
 
@@ -161,7 +188,8 @@ class App:
                 await listener.first_attempt()
             await self.reload(BOTH)
         except ConnectionFailed as error:
-            if (error.sqlstate or "").startswith(_REFUSALS):
+            recovers = self._settings.db_pool_automatic_recovery
+            if not recovers or (error.sqlstate or "").startswith(_REFUSALS):
                 raise
             logger.warning("%s", error)
             self._reloads.ask(BOTH)
@@ -230,6 +258,8 @@ class App:
         except (PoolError, SettingsError) as error:
             state = "the old state serves" if self._state.cache else "not serving yet"
             logger.warning("The reload failed, %s: %s", state, error)
+            if isinstance(error, ConnectionFailed | ConnectionLost):
+                self._note_loss(error)
             return False
         return True
 
@@ -354,7 +384,7 @@ class App:
             await source.look_for_more()
         if authenticator is not self._state.authenticator:
             record.code = None
-            return await answer(self._state, self._pool.run, request, self._renewed, record)
+            return await answer(self._state, self._run, request, self._renewed, record)
         if source.keys is None:
             unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
             record.code = unavailable.code

@@ -32,9 +32,10 @@ def serve(
 
     SIGUSR1 reloads the schema cache; SIGUSR2 the settings, those of file and environment
     through `reread`. Raises `ServerError` when an address, a certificate or the engine
-    can't be had, and SettingsError when the database's settings make no sense.
+    can't be had, and SettingsError when the database's settings make no sense. With
+    `db-pool-automatic-recovery` off it ends with 1 when the database is lost.
     """
-    service = App(settings, reread=reread)
+    service = App(settings, reread=reread, on_loss=lambda: signal.raise_signal(signal.SIGTERM))
     telemetry = Telemetry(settings, service)
 
     def watch_and_follow(edge: EdgeApp, worker: int) -> None:
@@ -49,7 +50,7 @@ def serve(
         cache = service.state.cache
         return b"" if cache is None else schema_cache_json(cache)
 
-    return run_server(
+    code = run_server(
         service,
         server_options(settings),
         on_ready=on_ready,
@@ -65,6 +66,7 @@ def serve(
             metrics=telemetry.metrics,
         ),
     )
+    return 1 if service.gave_up else code
 
 
 def server_options(settings: Settings) -> ServerOptions:
