@@ -35,8 +35,11 @@ from pool import codecs, wire
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, PoolError
 from pool.model import IsolationLevel, Row, Statement
 
-# A statement no longer among the last so many is forgotten, here and on the server.
+# A statement no longer among the last so many, or the last so many characters, is forgotten,
+# here and on the server, where a character takes some 30 bytes. A longer one is not kept.
 _STATEMENTS: Final = 1000
+_CHARACTERS: Final = 1_000_000
+_LONGEST: Final = 16_000
 _MOST_ARGUMENTS: Final = 32767
 _ASYNCPG_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -78,6 +81,7 @@ class Session:
         self._name_prefix = f"edgerest_{secrets.token_hex(4)}_"
         self._named = 0
         self._statements: OrderedDict[str, _Prepared] = OrderedDict()
+        self._characters = 0
         self._ahead_names: dict[str, str] = {}
         self._to_close: list[str] = []
         self._busy = False
@@ -179,6 +183,7 @@ class Session:
         self._to_close += [known.state.name for known in self._statements.values()]
         self._to_close += self._ahead_names.values()
         self._statements.clear()
+        self._characters = 0
         self._ahead_names.clear()
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109
@@ -220,11 +225,19 @@ class Session:
         state._init_codecs()
         prepared = _Prepared(state, tuple(kind.oid for kind in state._get_parameters()))
         if self._prepares:
-            self._statements[sql] = prepared
-            if len(self._statements) > _STATEMENTS:
-                _, oldest = self._statements.popitem(last=False)
-                self._to_close.append(oldest.state.name)
+            self._keep(sql, prepared)
         return prepared
+
+    def _keep(self, sql: str, prepared: _Prepared) -> None:
+        if len(sql) > _LONGEST:
+            self._to_close.append(prepared.state.name)
+            return
+        self._statements[sql] = prepared
+        self._characters += len(sql)
+        while len(self._statements) > _STATEMENTS or self._characters > _CHARACTERS:
+            text, oldest = self._statements.popitem(last=False)
+            self._characters -= len(text)
+            self._to_close.append(oldest.state.name)
 
     async def _encode_or_roll_back(
         self, statement: Statement, prepared: _Prepared

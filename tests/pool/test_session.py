@@ -250,6 +250,28 @@ async def test_old_statements_are_forgotten_on_the_server(
         assert (await session.fetch(Statement(f"select {n}")))[0][0] == n
 
 
+async def test_what_is_kept_on_the_server_is_bounded_in_size(session: Session) -> None:
+    """The server's memory for a statement grows with its text, which callers choose."""
+    kept = Statement(
+        "select count(*), coalesce(sum(length(statement)), 0) from pg_prepared_statements"
+    )
+    for n in range(20):
+        conditions = " or ".join(["$1::int = 1"] * 2000)
+        statement = Statement(f"select {n} where {conditions}", ("1",))
+        assert (await session.fetch(statement))[0][0] == n
+    # The last one goes with the next group.
+    await session.fetch(kept)
+    assert (await session.fetch(kept))[0][0] <= 2
+    for n in range(200):
+        padding = "x" * 10_000
+        assert (await session.fetch(Statement(f"select {n}, '{padding}'")))[0][0] == n
+    await session.fetch(kept)
+    count, length = (await session.fetch(kept))[0]
+    assert 90 <= count <= 105
+    assert int(length) <= 1_050_000
+    assert len(session._to_close) <= 1
+
+
 async def test_a_changed_result_type_is_told_apart(session: Session, admin: Admin) -> None:
     await admin.execute("drop table if exists api.shape; create table api.shape (a int)")
     everything = Statement("select * from api.shape")
