@@ -1,9 +1,9 @@
 """The chain, whole: HttpRequest → ApiRequest → Plan → Statement → Result → Response.
 
 Every step but one is a plain function from values to a value; `run` is the one that
-waits, for the database. (Reading a large body takes so long that it is done in a thread.)
-What a request may read of its app stands in `AppState`, a value taken once at the start, so
-that a reload never changes a request under way.
+waits, for the database. (Reading a large body and describing the whole API take so long that
+they are done in a thread.) What a request may read of its app stands in `AppState`, a value
+taken once at the start, so that a reload never changes a request under way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
 
 from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction
@@ -58,11 +59,14 @@ from proxy.sql.session import Setting, trace_settings, transaction_settings
 from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 LARGE: Final = 32 * 1024
 """Bytes of a body beyond which reading it (a microsecond a byte, at worst) would hold up the
 other requests."""
 # Few, for each slows down the event loop.
-_READERS: Final = ThreadPoolExecutor(2, "body")
+_ASIDE: Final = ThreadPoolExecutor(2, "aside")
 
 Run = Callable[[Transaction], Awaitable[Outcome]]
 Renew = Callable[["AppState"], Awaitable["AppState | None"]]
@@ -161,8 +165,13 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
 async def _read(http: HttpRequest, rules: RequestRules) -> ApiRequest:
     if len(http.body) <= LARGE:
         return read_api_request(http, rules)
+    return await _aside(read_api_request, http, rules)
+
+
+async def _aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`function(...)`, computed in a thread while others are served."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_READERS, read_api_request, http, rules)
+    return await loop.run_in_executor(_ASIDE, partial(function, *args, **kwargs))
 
 
 def _resource(request: ApiRequest) -> Resource:
@@ -200,7 +209,8 @@ async def _respond(
     if isinstance(plan, Inspect):
         found = read_inspection(outcome.rows)
         describe = openapi31_document if plan.media_type == OPENAPI_31 else openapi_document
-        document = describe(
+        document = await _aside(
+            describe,
             cache,
             plan.schema,
             found,
