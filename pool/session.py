@@ -2,7 +2,7 @@
 
 In: an open asyncpg connection. Out: a `Session`, which runs statements whose arguments
 travel as `codecs` says. This is the only module that touches asyncpg's private side, for
-three things its public side does not offer:
+four things its public side does not offer:
 
 * arguments in text form for every type, without introspection queries: the codec of each
   type is registered the moment a statement first needs it (`_protocol.prepare`,
@@ -13,13 +13,16 @@ three things its public side does not offer:
   PostgreSQL runs them in order and, when one fails, skips the rest up to the Sync that
   ends the group, so nothing runs without what went ahead of it;
 * no hidden second try: asyncpg's `fetch` may run a statement again by itself, which here
-  would be without the settings that went ahead of it.
+  would be without the settings that went ahead of it;
+* a request to cancel is sent again while a closing session still runs something
+  (`connect_utils._cancel`).
 
-tests/pool/test_session.py guards all three against a change in asyncpg.
+tests/pool/test_session.py guards them against a change in asyncpg.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import select
@@ -29,6 +32,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
+from asyncpg import connect_utils
 from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementState
 
 from pool import codecs, wire
@@ -40,6 +44,9 @@ from pool.model import IsolationLevel, Row, Statement
 _STATEMENTS: Final = 1000
 _CHARACTERS: Final = 1_000_000
 _LONGEST: Final = 16_000
+_ASK_AGAIN: Final = 0.25
+"""Seconds between two requests to cancel what a closing session runs."""
+_send_cancel_request: Any = connect_utils._cancel  # type: ignore[attr-defined]
 _MOST_ARGUMENTS: Final = 32767
 _ASYNCPG_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -189,8 +196,30 @@ class Session:
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109
         """End the session: cancel what it runs and say goodbye, or after `timeout` seconds
         cut it off."""
+        goodbye = asyncio.ensure_future(self._say_goodbye(timeout))
+        try:
+            # A request to cancel that arrives between two statements of a group is lost, and
+            # the next one would run on: ask again until the server has answered.
+            while not (await asyncio.wait({goodbye}, timeout=_ASK_AGAIN))[0]:
+                await self._ask_to_cancel()
+        finally:
+            goodbye.cancel()
+
+    async def _say_goodbye(self, seconds: float) -> None:
         with contextlib.suppress(*_ASYNCPG_ERRORS, TimeoutError):
-            await self._connection.close(timeout=timeout)
+            await self._connection.close(timeout=seconds)
+
+    async def _ask_to_cancel(self) -> None:
+        private: Any = self._connection
+        with contextlib.suppress(*_ASYNCPG_ERRORS, TimeoutError):
+            async with asyncio.timeout(_ASK_AGAIN):
+                await _send_cancel_request(
+                    loop=asyncio.get_running_loop(),
+                    addr=private._addr,
+                    params=private._params,
+                    backend_pid=self._protocol.backend_pid,
+                    backend_secret=self._protocol.backend_secret,
+                )
 
     def terminate(self) -> None:
         """Cut the session off at once."""
