@@ -11,7 +11,9 @@ here, and why (Hypercorn 0.18):
 * HTTP/2 frames it does not expect (DATA after the response, a path that is not ASCII,
   CONNECT without a path) end as exceptions that take the whole connection, with every
   stream on it, down;
-* a stream given up half-way is never reset, so the client waits for ever;
+* a stream given up half-way is never reset, so the client waits for ever; a connection whose
+  peer takes nothing any more stays open for ever; and one that was closed with requests in
+  its pipeline stays in memory;
 * a peer that never stops sending has the event loop to itself, for reading what is there
   waits for nothing; and HTTP/2 frames that ask for nothing are welcome without limit;
 * each request starts and cancels a task to watch for idleness; a timer does;
@@ -176,6 +178,7 @@ class _Server:
 class _Connection(TCPServer):
     """One accepted connection, closed by a timer when it has been idle for long."""
 
+    protocol: _Protocol
     _idle_timer: asyncio.TimerHandle | None = None
     _idle = True
     _draining = False
@@ -234,16 +237,18 @@ class _Connection(TCPServer):
         """Close now; the application learns that its clients are gone."""
         self.writer.transport.abort()
         await self.protocol.handle(Closed())
+        await self.protocol.end_reading()
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
             if event.data:
                 try:
                     self.writer.write(event.data)
-                    await self.writer.drain()
+                    await self._drain_writer()
                 except (ConnectionError, RuntimeError):
                     await self.protocol.handle(Closed())
         elif isinstance(event, Closed):
+            await self.protocol.end_reading()
             await self._close()
         elif isinstance(event, Updated):
             self._idle = event.idle
@@ -252,6 +257,19 @@ class _Connection(TCPServer):
                 self._close_idle()
             elif event.idle:
                 self._start_idle_timer()
+
+    async def _drain_writer(self) -> None:
+        """Wait until the peer has taken enough to send more."""
+        if not self.writer.transport.get_write_buffer_size():
+            await self.writer.drain()
+            return
+        try:
+            async with asyncio.timeout(self.config.keep_alive_timeout):
+                await self.writer.drain()
+        except TimeoutError:
+            # No other timer ends this: streams given up wait here to say so.
+            self.writer.transport.abort()
+            raise ConnectionAbortedError from None
 
     def _start_idle_timer(self) -> None:
         self._idle_timer = self.loop.call_later(
@@ -265,7 +283,12 @@ class _Connection(TCPServer):
 
     def _close_idle(self) -> None:
         if self._closing is None:
-            self._closing = self.loop.create_task(self._initiate_server_close())
+            self._closing = self.loop.create_task(self._end())
+
+    async def _end(self) -> None:
+        await self.protocol.handle(Closed())
+        await self.protocol.end_reading()
+        await self._close()
 
     async def _close(self) -> None:
         transport = self.writer.transport
@@ -317,12 +340,24 @@ class _Protocol(ProtocolWrapper):
                 await self.protocol.initiate(switch.headers, switch.settings)
             else:
                 await self.protocol.initiate()
+                # What has come so far was no request, though it began like one.
+                await self.send(Updated(idle=True))
             if switch.data:
                 await self.protocol.handle(RawData(data=switch.data))
+
+    async def end_reading(self) -> None:
+        """Let go of whoever waits to read the next request: there is none to come."""
+        if isinstance(self.protocol, _Http1):
+            await self.protocol.end_reading()
 
 
 class _Http1(H11Protocol):
     """HTTP/1.1 with reason phrases: the application's, or the status's own."""
+
+    async def end_reading(self) -> None:
+        connection: Any = self.connection
+        connection.next_event = h11.ConnectionClosed
+        await self.can_read.set()
 
     async def _send_h11_event(
         self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage

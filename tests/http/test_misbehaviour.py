@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -89,6 +91,52 @@ def test_a_client_that_stops_reading_is_given_up() -> None:
         client.flush()
         assert client.answer(client.request("GET", "/big?1000")).reset is not None
         assert "Traceback" not in server.log
+
+
+def pings(client: H2Client) -> None:
+    """Have more answered than the buffers hold."""
+    for _ in range(1000):
+        client.connection.ping(b"12345678")
+    client.flush()
+
+
+def big_responses(client: H2Client) -> None:
+    client.connection.increment_flow_control_window(2**30)
+    client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
+    for _ in range(10):
+        client.request("GET", "/big?5000000")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files as on Linux")
+@pytest.mark.parametrize("provoke", [pings, big_responses])
+def test_a_peer_that_reads_nothing_at_all_is_cut_off(
+    provoke: Callable[[H2Client], None],
+) -> None:
+    with echo_server(send_timeout=0.3, idle_timeout=0.5) as server:
+        files = Path(f"/proc/{server.pid}/fd")
+        before = len(list(files.iterdir()))
+        with H2Client((server.host, server.port), receive_buffer=4096) as client:
+            assert client.get("/").status == 200
+            assert len(list(files.iterdir())) == before + 1
+            provoke(client)
+            given_up = time.monotonic() + 15
+            while len(list(files.iterdir())) > before:
+                assert time.monotonic() < given_up
+                time.sleep(0.05)
+
+
+def test_a_pipeline_whose_answers_nobody_takes_is_no_burden() -> None:
+    with (
+        echo_server(send_timeout=0.3, drain_timeout=20) as server,
+        socket.create_connection((server.host, server.port), timeout=20) as sock,
+    ):
+        sock.sendall(b"GET /big?50000000 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        # By then the server has given up.
+        assert httpx.get(f"{server.url}/wait?1").text == "waited"
+        server.signal()
+        ended = time.monotonic()
+        server.wait(timeout=40)
+        assert time.monotonic() - ended < 15
 
 
 @pytest.mark.parametrize(

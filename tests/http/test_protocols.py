@@ -217,6 +217,9 @@ def test_an_idle_connection_is_closed() -> None:
         # Silent from the start, and stuck half-way through a request.
         assert exchange(address, b"") == b""
         assert exchange(address, b"GET / HTTP/1.1\r\nHost:") == b""
+        with H2Client(address) as client:
+            while not client.closed:
+                client.receive()
         # A request under way is not idleness.
         assert httpx.get(f"{server.url}/wait?0.6").status_code == 200
 

@@ -42,10 +42,22 @@ class Answered:
 
 
 class H2Client:
-    """An HTTP/2 connection with prior knowledge; nothing is sent but what is asked for."""
+    """An HTTP/2 connection with prior knowledge; nothing is sent but what is asked for.
 
-    def __init__(self, address: tuple[str, int], *, acknowledge: bool = True) -> None:
-        self.sock = socket.create_connection(address, timeout=20)
+    `receive_buffer`: bytes that the system may take in before anybody reads them."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        acknowledge: bool = True,
+        receive_buffer: int | None = None,
+    ) -> None:
+        self.sock = socket.socket()
+        self.sock.settimeout(20)
+        if receive_buffer is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.connect(address)
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(
                 header_encoding="utf-8",
