@@ -1,0 +1,371 @@
+"""What is said on Hypercorn's connections: its HTTP/1.1 and HTTP/2, where they must differ.
+
+In: the bytes that peers send. Out: ASGI events to the application, and its responses as
+bytes. Hypercorn's protocol classes are used as they are where they hold up. What is
+replaced here, and why (Hypercorn 0.18):
+
+* HTTP/2 frames it does not expect (DATA after the response, a path that is not ASCII,
+  CONNECT without a path) end as exceptions that take the whole connection, with every
+  stream on it, down;
+* HTTP/2 frames that ask for nothing are welcome without limit;
+* a stream given up half-way is never reset, so the client waits for ever; and a connection
+  that is closed with requests in its pipeline stays in memory;
+* an HTTP/2 connection without a request never counts as idle;
+* HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
+* every response waits for a sending task and a priority tree, and takes three writes. What
+  fits into a frame and the windows goes out at once; the rest takes turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import h2.events
+import h11
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h11 import (
+    H2CProtocolRequiredError,
+    H2ProtocolAssumedError,
+    H11Protocol,
+)
+from priority.priority import DeadlockError
+
+from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
+
+
+class Protocol(ProtocolWrapper):
+    """HTTP/1.1 by default; HTTP/2 by ALPN, prior knowledge or upgrade, with `_Http2`."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if isinstance(self.protocol, H2Protocol):
+            self.protocol = self._http2()
+        else:
+            self.protocol = _Http1(*self._arguments())
+
+    def _http2(self) -> _Http2:
+        return _Http2(*self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.state,
+            self.ssl,
+            self.client,
+            self.server,
+            self.send,
+        )
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.protocol.handle(event)
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError) as switch:
+            self.protocol = self._http2()
+            if isinstance(switch, H2CProtocolRequiredError):
+                await self.protocol.initiate(switch.headers, switch.settings)
+            else:
+                await self.protocol.initiate()
+                # What has come so far was no request, though it began like one.
+                await self.send(Updated(idle=True))
+            if switch.data:
+                await self.protocol.handle(RawData(data=switch.data))
+
+    async def end_reading(self) -> None:
+        """Let go of whoever waits to read the next request: there is none to come."""
+        if isinstance(self.protocol, _Http1):
+            await self.protocol.end_reading()
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 with reason phrases: the application's, or the status's own."""
+
+    async def end_reading(self) -> None:
+        connection: Any = self.connection
+        connection.next_event = h11.ConnectionClosed
+        await self.can_read.set()
+
+    async def _send_h11_event(
+        self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
+    ) -> None:
+        if isinstance(event, h11.Response):
+            started = getattr(self.stream, "response", None) or {}
+            event = h11.Response(
+                status_code=event.status_code,
+                headers=event.headers,
+                http_version=event.http_version,
+                reason=_reason_phrase(event.status_code, started.get("reason")),
+            )
+        await super()._send_h11_event(event)
+
+
+def _reason_phrase(status: int, chosen: str | None) -> bytes:
+    """What the status line ends in; a phrase that SQL chose is cut down to what may stand
+    there (RFC 9112, section 4)."""
+    if chosen is not None:
+        return "".join(c if " " <= c <= "~" else " " for c in chosen).encode()
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+class _Turns:
+    """Streams with something to send, taking turns; stands in for Hypercorn's priority tree
+    (RFC 9113 deprecates the priorities that it keeps)."""
+
+    def __init__(self) -> None:
+        self._ready: OrderedDict[int, None] = OrderedDict()
+
+    def __next__(self) -> int:
+        """The stream whose turn it is. Raises `DeadlockError` when none is ready."""
+        if not self._ready:
+            raise DeadlockError
+        stream_id = next(iter(self._ready))
+        self._ready.move_to_end(stream_id)
+        return stream_id
+
+    def insert_stream(self, stream_id: int) -> None:
+        """A new stream has nothing to send yet."""
+
+    def unblock(self, stream_id: int) -> None:
+        self._ready[stream_id] = None
+
+    def block(self, stream_id: int) -> None:
+        self._ready.pop(stream_id, None)
+
+    remove_stream = block
+
+
+class _Http2(H2Protocol):
+    """HTTP/2 that survives what peers do, and tells them when a stream is over."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # Set in the settings only, the limit would be announced but not in force.
+        self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
+        self.priority: Any = _Turns()
+        self._patience = Patience(monotonic())
+        self._frames_without_event = 0
+        self._count_frames()
+        self._receiving: set[int] = set()
+        """Streams whose request has not ended."""
+        self._ending: dict[int, asyncio.Future[None]] = {}
+        """Applications that wait for the end of their stream to be on its way."""
+        self._flush_handle: asyncio.Handle | None = None
+
+    def _count_frames(self) -> None:
+        """Of some frames, as those on streams that are closed, h2 tells nothing."""
+        connection: Any = self.connection
+        receive = connection._receive_frame
+
+        def receive_frame(frame: object) -> list[h2.events.Event]:
+            events: list[h2.events.Event] = receive(frame)
+            self._frames_without_event += not events
+            return events
+
+        connection._receive_frame = receive_frame
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        if isinstance(event, Closed):
+            # Nothing is sent any more: whoever waits for that has waited enough.
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()
+            for stream_id in list(self._ending):
+                self._end(stream_id)
+
+    def _end(self, stream_id: int) -> None:
+        waiter = self._ending.get(stream_id)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        useless = self._frames_without_event + sum(map(_uselessness, events))
+        self._frames_without_event = 0
+        if useless and not self._patience.spend(useless, monotonic()):
+            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self._flush()
+            await self.send(Closed())
+            return
+        for event in events:
+            match event:
+                case h2.events.RequestReceived():
+                    await self._begin(event)
+                case h2.events.DataReceived():
+                    stream = self.streams.get(event.stream_id)
+                    if stream is not None and event.data:
+                        await stream.handle(Body(stream_id=event.stream_id, data=event.data))
+                    self.connection.acknowledge_received_data(
+                        event.flow_controlled_length, event.stream_id
+                    )
+                case h2.events.StreamEnded():
+                    self._receiving.discard(event.stream_id)
+                    stream = self.streams.get(event.stream_id)
+                    if stream is not None:
+                        await stream.handle(EndBody(stream_id=event.stream_id))
+                case h2.events.StreamReset():
+                    self._receiving.discard(event.stream_id)
+                    await super()._handle_events([event])
+                case h2.events.PriorityUpdated():
+                    pass  # Deprecated by RFC 9113, 5.3
+                case _:
+                    await super()._handle_events([event])
+        await self._flush()
+
+    async def _begin(self, event: h2.events.RequestReceived) -> None:
+        stream_id = event.stream_id
+        pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
+        if self.context.terminated.is_set():
+            # Tells the client that nothing was done, so that it repeats it elsewhere.
+            self.connection.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+        elif b":path" not in pseudo or pseudo[b":method"] == b"CONNECT":
+            self.connection.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        elif not (pseudo[b":path"].isascii() and pseudo[b":method"].isascii()):
+            self.connection.send_headers(
+                stream_id, [(b":status", b"400"), (b"content-length", b"0")], end_stream=True
+            )
+            if event.stream_ended is None:
+                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+        else:
+            if event.stream_ended is None:
+                self._receiving.add(stream_id)
+            await self._create_stream(event)
+            await self.send(Updated(idle=False))
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        buffer = self.stream_buffers.get(event.stream_id)
+        try:
+            match event:
+                case Response():
+                    # Goes out with the first piece of the body or the end.
+                    headers = event.headers + self.config.response_headers("h2")
+                    status = (b":status", b"%d" % event.status_code)
+                    self.connection.send_headers(event.stream_id, [status, *headers])
+                    self._flush_soon()
+                    return
+                case Body() if buffer is not None and self._fits(buffer, event):
+                    self.connection.send_data(event.stream_id, event.data)
+                    self._patience.earn(PER_PIECE)
+                    self._flush_soon()
+                    return
+                case EndBody() if buffer is not None and not buffer.buffer:
+                    self.connection.end_stream(event.stream_id)
+                    self._patience.earn(PER_ANSWER)
+                    del self.stream_buffers[event.stream_id]
+                    self.priority.remove_stream(event.stream_id)
+                    await self._ended(event.stream_id)
+                    return
+                case StreamClosed() if buffer is not None and not buffer.complete:
+                    await self._give_up(event.stream_id)
+        except ProtocolError:
+            return  # The stream or the connection is closed already.
+        await super().stream_send(event)
+        if not isinstance(event, EndBody) or self.closed:
+            return
+        if event.stream_id in self.stream_buffers:
+            # The last bytes are out, the end of the stream is not. A draining connection
+            # must not be closed between the two.
+            waiter = asyncio.get_running_loop().create_future()
+            self._ending[event.stream_id] = waiter
+            try:
+                await waiter
+            finally:
+                del self._ending[event.stream_id]
+
+    def _fits(self, buffer: StreamBuffer, piece: Body) -> bool:
+        """Whether `piece` can be sent at once: nothing waits before it, windows are open."""
+        size = len(piece.data)
+        return (
+            not buffer.buffer
+            and size <= self.connection.max_outbound_frame_size
+            and size <= self.connection.local_flow_control_window(piece.stream_id)
+        )
+
+    def _flush_soon(self) -> None:
+        """Send what is there before the event loop turns to the network again."""
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_soon(self._spawn_flush)
+
+    def _spawn_flush(self) -> None:
+        self._flush_handle = None
+        if not self.closed:
+            self.task_group.spawn(self._flush)
+
+    async def _flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        await super()._flush()
+
+    async def _ended(self, stream_id: int) -> None:
+        """The response is out; what is left of the request is of no use."""
+        if stream_id in self._receiving:
+            self._receiving.discard(stream_id)
+            with suppress(ProtocolError):
+                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+        await self._flush()
+
+    async def _give_up(self, stream_id: int) -> None:
+        """Reset a stream whose response ends before it is complete."""
+        self._receiving.discard(stream_id)
+        await self.stream_buffers[stream_id].close()
+        with suppress(ProtocolError):
+            self.connection.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+            await self._flush()
+        # The sending task finds the stream closed and clears its buffer away.
+        self.priority.unblock(stream_id)
+        await self.has_data.set()
+
+    async def _send_data(self, stream_id: int) -> None:
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is None:
+            self.priority.remove_stream(stream_id)
+            return
+        try:
+            window = self.connection.local_flow_control_window(stream_id)
+            room = max(0, min(window, self.connection.max_outbound_frame_size))
+            data = await buffer.pop(room)
+            if data:
+                self.connection.send_data(stream_id, data)
+                self._patience.earn(PER_PIECE)
+            else:
+                self.priority.block(stream_id)
+            if buffer.complete:
+                self.connection.end_stream(stream_id)
+                self._patience.earn(PER_ANSWER)
+        except ProtocolError:
+            await buffer.close()  # The peer has closed the stream or the connection.
+        if buffer.complete:
+            self.stream_buffers.pop(stream_id, None)
+            self.priority.remove_stream(stream_id)
+            self._end(stream_id)
+            await self._ended(stream_id)
+        else:
+            await self._flush()
+
+
+def _uselessness(event: h2.events.Event) -> float:
+    """What an event takes of the server's patience."""
+    match event:
+        case h2.events.StreamReset():
+            return RESET_COST
+        case h2.events.DataReceived(data=data, stream_ended=ended):
+            return 0.0 if data or ended is not None else 1.0
+        case h2.events.RequestReceived() | h2.events.StreamEnded():
+            return 0.0
+        case _:
+            return 1.0
