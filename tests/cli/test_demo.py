@@ -215,10 +215,11 @@ def test_no_postgresql(directory: Path) -> None:
 def test_interrupted_while_loading_it_ends_at_once(directory: Path, number: int) -> None:
     place = directory.parent / "interrupted"
     with start_edgerest(
-        "demo", "--port", "0", "--rows", "2000000", EDGEREST_DEMO_DIR=str(place)
+        "demo", "--port", "0", "--rows", "400000", EDGEREST_DEMO_DIR=str(place)
     ) as running:
         running.wait_for("people and projects")
-        assert running.stop(number) == 130
+        # Not for the load to end: PostgreSQL only has to write out what it has so far.
+        assert running.stop(number, 100) == 130
         assert "Traceback" not in running.output
     assert not list(place.glob("postgres/data/postmaster.pid"))
 
