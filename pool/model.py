@@ -50,11 +50,12 @@ class Transaction:
 
     BEGIN with `isolation` (None: the session's default) and `access`; `settings` through
     one statement of `set_config(name, value, true)` calls in the given order; `before`, a
-    plain SELECT whose rows are dropped; `statement`; `after`; then COMMIT. When `keep` says
-    no to the rows of `statement`, or `rollback` is set, ROLLBACK instead; `rollback` first
+    plain SELECT whose rows are dropped; `guard`; `statement`; `after`; then COMMIT. When
+    `admits` says no to the rows of `guard`, nothing further is run, and when `keep` says no
+    to the rows of `statement`, or `rollback` is set, ROLLBACK instead; `rollback` first
     checks deferred constraints (SET CONSTRAINTS ALL IMMEDIATE). `after` is not run when
-    `keep` said no. One whose `keep` is `keep_always`, with no `after` and no `rollback`,
-    is the cheapest.
+    `keep` said no. One whose `keep` is `keep_always`, with no `guard`, no `after` and no
+    `rollback`, is the cheapest.
     """
 
     statement: Statement
@@ -62,6 +63,8 @@ class Transaction:
     isolation: IsolationLevel | None = None
     settings: tuple[tuple[str, str], ...] = ()
     before: Statement | None = None
+    guard: Statement | None = None
+    admits: Callable[[Sequence[Row]], bool] = keep_always
     after: Statement | None = None
     keep: Callable[[Sequence[Row]], bool] = keep_always
     rollback: bool = False
@@ -71,10 +74,12 @@ class Transaction:
 class Outcome:
     """The rows of `statement` and of `after`; `kept` tells whether `keep` said yes.
 
-    `waited`: seconds spent waiting for a connection before.
+    `waited`: seconds spent waiting for a connection before. Not `admitted`: the rows of the
+    transaction's `guard` were turned down, so that there are no others.
     """
 
     rows: Sequence[Row]
     after_rows: Sequence[Row]
     kept: bool
     waited: float = 0.0
+    admitted: bool = True

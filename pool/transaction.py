@@ -52,8 +52,9 @@ def sql_of(tx: Transaction) -> tuple[str, ...]:
     """The SQL that `run` sends for `tx` besides BEGIN and COMMIT, in order; its values are
     parameters."""
     ahead = (*_set(tx.settings), *_drop_rows(tx.before))
+    guard = () if tx.guard is None else (tx.guard,)
     after = () if tx.after is None else (tx.after,)
-    return tuple(statement.sql for statement in (*ahead, tx.statement, *after))
+    return tuple(statement.sql for statement in (*ahead, *guard, tx.statement, *after))
 
 
 async def _run_once(session: Session, tx: Transaction) -> Outcome:
@@ -73,6 +74,7 @@ def _fits_one_trip(session: Session, tx: Transaction) -> bool:
     return (
         session.prepares
         and tx.keep is keep_always
+        and tx.guard is None
         and tx.after is None
         and not tx.rollback
         and (tx.isolation is None or tx.isolation == session.default_isolation)
@@ -91,6 +93,12 @@ async def _run_in_block(session: Session, tx: Transaction) -> Outcome:
     isolation = f" ISOLATION LEVEL {tx.isolation.upper()}" if tx.isolation else ""
     begin = Statement(f"BEGIN{isolation} {tx.access.upper()}")
     ahead = [begin, *_reset(session, tx), *_set(tx.settings), *_drop_rows(tx.before)]
+    if tx.guard is not None:
+        guard_rows = await session.fetch(tx.guard, ahead=ahead)
+        if not tx.admits(guard_rows):
+            await session.command("ROLLBACK")
+            return Outcome((), (), kept=False, admitted=False)
+        ahead = []
     rows = await session.fetch(tx.statement, ahead=ahead)
     if not tx.keep(rows):
         await session.command("ROLLBACK")

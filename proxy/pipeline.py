@@ -141,7 +141,7 @@ async def answer(
 async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) -> Response:
     record.start()
     identity = state.authenticator.identify(http.headers, time.time())
-    record.role = identity.role
+    record.role, record.identity = identity.role, identity
     record.lap("jwt")
     if state.cache is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
@@ -149,6 +149,7 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
     record.resource = _resource(request)
     record.lap("parse")
     planned = plan_request(request, state.cache, state.plan_rules)
+    record.plan, record.schema_cache = planned.plan, state.cache
     record.lap("plan")
     try:
         response = await _respond(state, state.cache, run, request, identity, planned, record)

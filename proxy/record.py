@@ -12,6 +12,9 @@ from time import perf_counter
 from typing import Literal, Protocol
 
 from pool.model import Transaction
+from proxy.auth.model import Identity
+from proxy.plan.model import Plan
+from proxy.schema_cache.model import SchemaCache
 
 Resource = Literal["table", "rpc", "root", "other"]
 """What was asked for; `other` is everything refused before that was known."""
@@ -32,7 +35,8 @@ class Record:
     `began`: when it arrived (`perf_counter`). `laps`: how long each step took, in the order
     of Server-Timing. `role`: None as long as nobody was authenticated. `code`: of the error
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
-    `received`: bytes of the body.
+    `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
+    request came to mean, and what it was planned with; for the response cache.
     """
 
     began: float = field(default_factory=perf_counter)
@@ -44,6 +48,9 @@ class Record:
     waited: float = 0.0
     received: int = 0
     trace: Trace | None = None
+    identity: Identity | None = None
+    plan: Plan | None = None
+    schema_cache: SchemaCache | None = None
     answering_since: float = 0.0
     _last: float = 0.0
 
@@ -51,6 +58,7 @@ class Record:
         """The first step begins; what an attempt before has left is forgotten."""
         self.laps.clear()
         self.transaction = None
+        self.plan = None
         self.waited = 0.0
         self.answering_since = self._last = perf_counter()
 

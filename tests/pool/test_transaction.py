@@ -176,6 +176,34 @@ async def test_keep_decides_by_the_rows(web: Session, admin: Admin) -> None:
     assert await notes(admin) == ["good"]
 
 
+async def test_a_guard_decides_whether_anything_is_run(web: Session, admin: Admin) -> None:
+    count = Statement("select count(*)::int from api.ledger")
+
+    def is_empty(rows: Sequence[Row]) -> bool:
+        return int(rows[0][0]) == 0
+
+    first = await transaction.run(web, adding("first", guard=count, admits=is_empty))
+    assert first.admitted
+    assert first.kept
+    second = await transaction.run(web, adding("second", guard=count, admits=is_empty))
+    assert not second.admitted
+    assert not second.rows
+    assert not web.in_transaction
+    assert await notes(admin) == ["first"]
+
+
+async def test_a_guard_sees_the_settings_of_its_transaction(web: Session) -> None:
+    seen: list[str] = []
+
+    def note(rows: Sequence[Row]) -> bool:
+        seen.append(rows[0][0].decode())
+        return True
+
+    guard = Statement("select current_user::text")
+    await transaction.run(web, adding("a", guard=guard, admits=note))
+    assert seen == ["writer"]
+
+
 async def test_a_keep_that_raises_rolls_back(web: Session, admin: Admin) -> None:
     def keep(rows: Sequence[Row]) -> bool:
         raise LookupError("no")
