@@ -1,19 +1,30 @@
 """Opening connections to PostgreSQL.
 
-In: a `Target`. Out: a connection or a `Session`, or `ConnectionFailed` with the reason.
+In: a `Target`, or a `Source` of targets. Out: a connection or a `Session`, or
+`ConnectionFailed` with the reason.
+
+Of several hosts the first that is of the wanted kind is taken. A host that is silent costs
+its own `connect_timeout` and no other's, as in libpq (asyncpg has one for all); one that
+refuses for a reason the others share, such as the password, is the last that is asked.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 import socket
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import asyncpg
 
-from pool.dsn import Keepalive, Target
+from pool.dsn import Source, Target
 from pool.errors import ConnectionFailed, PoolError
 from pool.model import IsolationLevel, Statement
 from pool.session import Session
+
+_REFUSED_PASSWORD: Final = ("28P01", "28000")
+_ASKS_NO_MORE: Final = ("28", "3D", "42", "53")
+"""SQLSTATE classes for which the next host is not asked."""
 
 
 async def dial(
@@ -23,14 +34,37 @@ async def dial(
 
     `server_kind` replaces the target's own `target_session_attrs`.
     """
-    kind: Any = server_kind
+    kind = server_kind or target.server_kind
+    if not target.hosts:
+        return await _dial_host(target, kind)
+    hosts = list(target.hosts)
+    if target.shuffles:
+        random.shuffle(hosts)
+    failures = []
+    for wanted in ("standby", "any") if kind == "prefer-standby" else (kind,):
+        for host, port in hosts:
+            try:
+                return await _dial_host(target, wanted, host, port)
+            except ConnectionFailed as failure:
+                if (failure.sqlstate or "").startswith(_ASKS_NO_MORE):
+                    raise
+                failures.append(f"{host}: {failure.reason}")
+    raise ConnectionFailed(f"no host can be used: {'; '.join(failures)}")
+
+
+async def _dial_host(
+    target: Target, server_kind: Any, host: str | None = None, port: int | None = None
+) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection to one host of the target, or to the only one."""
     connection: asyncpg.Connection[asyncpg.Record]
     try:
         connection = await asyncpg.connect(
             target.uri,
+            host=host,
+            port=port,
             timeout=target.connect_timeout,
             statement_cache_size=0,
-            target_session_attrs=kind,
+            target_session_attrs=server_kind,
         )
     except TimeoutError:
         raise ConnectionFailed(
@@ -41,20 +75,35 @@ async def dial(
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
         raise ConnectionFailed(f"the database can't be reached: {error}") from error
     try:
-        _keep_alive(connection, target.keepalive)
+        _keep_alive(connection, target)
     except BaseException:
         connection.terminate()
         raise
     return connection
 
 
-async def connect(target: Target, *, prepared_statements: bool = True) -> Session:
+async def dial_source(
+    source: Source, *, server_kind: str | None = None
+) -> asyncpg.Connection[asyncpg.Record]:
+    """As `dial`, with what `source` says; asked anew when the password is refused."""
+    try:
+        return await dial(source.target, server_kind=server_kind)
+    except ConnectionFailed as refused:
+        if refused.sqlstate not in _REFUSED_PASSWORD:
+            raise
+        # A password that is kept in a file may have changed since it was read.
+        if not await asyncio.to_thread(source.reread):
+            raise
+    return await dial(source.target, server_kind=server_kind)
+
+
+async def connect(target: Target | Source, *, prepared_statements: bool = True) -> Session:
     """A new session; `ConnectionFailed` when there can't be one.
 
     `prepared_statements=False` keeps no statement on the server, as a pooler in transaction
     mode requires.
     """
-    connection = await dial(target)
+    connection = await (dial_source(target) if isinstance(target, Source) else dial(target))
     try:
         session = Session(connection, prepared_statements=prepared_statements)
         if prepared_statements:
@@ -81,20 +130,21 @@ async def _default_isolation(session: Session) -> IsolationLevel | None:
     return next((level for level in levels if level == shown), None)
 
 
-def _keep_alive(
-    connection: asyncpg.Connection[asyncpg.Record], keepalive: Keepalive | None
-) -> None:
+def _keep_alive(connection: asyncpg.Connection[asyncpg.Record], target: Target) -> None:
     """Notice a peer that went away without a word; unix sockets need no such thing."""
     private: Any = connection
     plug = private._transport.get_extra_info("socket")
-    if keepalive is None or plug.family == socket.AF_UNIX:
+    if plug.family == socket.AF_UNIX:
         return
-    plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", keepalive.idle),
-        ("TCP_KEEPINTVL", keepalive.interval),
-        ("TCP_KEEPCNT", keepalive.count),
-    ):
-        # macOS names the first one differently and goes without.
+    options = [("TCP_USER_TIMEOUT", target.user_timeout)] if target.user_timeout else []
+    if (keepalive := target.keepalive) is not None:
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        options += [
+            ("TCP_KEEPIDLE", keepalive.idle),
+            ("TCP_KEEPINTVL", keepalive.interval),
+            ("TCP_KEEPCNT", keepalive.count),
+        ]
+    for option, value in options:
+        # macOS names some differently and goes without.
         if hasattr(socket, option):
             plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

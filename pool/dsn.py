@@ -2,24 +2,29 @@
 
 In: `postgresql://…` or `host=… user=…`, and the environment. Out: a `Target`: the URI for
 asyncpg and what asyncpg has no name for. asyncpg reads most of libpq's environment
-variables itself; the ones it does not know are read here.
+variables itself; the ones it does not know are read here. A `Source` is for those who
+connect again and again: what it says may change, as a password does.
 Source: PostgreSQL docs, "Connection Strings", "Parameter Key Words", "Environment
 Variables".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pool.errors import ConnectionFailed
 
 _DEFAULT_CONNECT_TIMEOUT: Final = 10.0
-_DEFAULT_KEEPALIVE_IDLE: Final = 60
-_DEFAULT_KEEPALIVE_INTERVAL: Final = 10
+# A peer that vanished is noticed after half a minute, whether it owes us an answer
+# (15 + 3 * 5 seconds) or the acknowledgement of what we sent (30 seconds).
+_DEFAULT_KEEPALIVE_IDLE: Final = 15
+_DEFAULT_KEEPALIVE_INTERVAL: Final = 5
 _DEFAULT_KEEPALIVE_COUNT: Final = 3
+_DEFAULT_USER_TIMEOUT: Final = 30_000
+_DEFAULT_PORT: Final = 5432
 
 # asyncpg would send these to the server as settings, and the server would refuse them.
 _NOT_FOR_ASYNCPG: Final = frozenset(
@@ -46,11 +51,53 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect: a URI for asyncpg, seconds to wait, keep-alive (None: none)."""
+    """Where to connect: a URI for asyncpg, seconds to wait, keep-alive (None: none).
+
+    `user_timeout`: milliseconds that sent bytes may stay unacknowledged, 0 for the system's
+    own. `hosts`: names and ports when there are several, tried in this order, or in any
+    when `shuffles`; each gets `connect_timeout` seconds. `server_kind`: the kind of server
+    wanted (`target_session_attrs`).
+    """
 
     uri: str
     connect_timeout: float = _DEFAULT_CONNECT_TIMEOUT
     keepalive: Keepalive | None = Keepalive()
+    user_timeout: int = _DEFAULT_USER_TIMEOUT
+    hosts: tuple[tuple[str, int], ...] = ()
+    shuffles: bool = False
+    server_kind: str = "any"
+
+
+Dsn = str | Callable[[], str]
+"""A DSN, or what gives the DSN of the moment. It is called in a thread, whenever a server
+refuses what it said before; it must not raise."""
+
+
+class Source:
+    """The target of a DSN that may change, read with `parse_dsn`."""
+
+    def __init__(self, dsn: Dsn, *, application_name: str, env: Mapping[str, str]) -> None:
+        self._dsn = dsn
+        self._application_name = application_name
+        self._env = env
+        self._target = self._parse()
+
+    @property
+    def target(self) -> Target:
+        """What was read last."""
+        return self._target
+
+    def reread(self) -> bool:
+        """Read it again; whether it says something else now. `ConnectionFailed` when it
+        can't be read, and the target stays."""
+        if isinstance(self._dsn, str):
+            return False
+        before, self._target = self._target, self._parse()
+        return self._target != before
+
+    def _parse(self) -> Target:
+        text = self._dsn if isinstance(self._dsn, str) else self._dsn()
+        return parse_dsn(text, application_name=self._application_name, env=self._env)
 
 
 def parse_dsn(dsn: str, *, application_name: str, env: Mapping[str, str]) -> Target:
@@ -85,11 +132,61 @@ def _target(
     if hostaddr and not passed.get("host") and not urlsplit(base).netloc.rpartition("@")[2]:
         passed["host"] = hostaddr
     timeout = _number(parameters, "connect_timeout") or _number(env, "PGCONNECT_TIMEOUT")
+    user_timeout = parameters.get("tcp_user_timeout", "").strip()
+    kind = parameters.get("target_session_attrs") or env.get("PGTARGETSESSIONATTRS")
+    spread = parameters.get("load_balance_hosts") or env.get("PGLOADBALANCEHOSTS")
     return Target(
         uri=f"{base}?{urlencode(passed, quote_via=quote)}",
         connect_timeout=float(timeout) if timeout else _DEFAULT_CONNECT_TIMEOUT,
         keepalive=_keepalive(parameters),
+        user_timeout=_number(parameters, "tcp_user_timeout")
+        if user_timeout
+        else _DEFAULT_USER_TIMEOUT,
+        hosts=_several_hosts(base, passed, env),
+        shuffles=spread == "random",
+        server_kind=kind or "any",
     )
+
+
+def _several_hosts(
+    base: str, parameters: Mapping[str, str], env: Mapping[str, str]
+) -> tuple[tuple[str, int], ...]:
+    """The hosts in their order with their ports; empty when there are less than two."""
+    inside = urlsplit(base).netloc.rpartition("@")[2]
+    listed = inside or parameters.get("host") or env.get("PGHOST") or ""
+    names = listed.split(",")
+    if len(names) < 2:
+        return ()
+    ports = (parameters.get("port") or env.get("PGPORT") or str(_DEFAULT_PORT)).split(",")
+    if len(ports) == 1:
+        ports *= len(names)
+    if len(ports) != len(names):
+        raise ConnectionFailed(
+            f"could not match {len(ports)} port numbers to {len(names)} hosts"
+        )
+    if not inside:
+        pairs = zip(names, ports, strict=True)
+        return tuple((name.strip(), _port(port)) for name, port in pairs)
+    return tuple(_host_of_uri(name, port) for name, port in zip(names, ports, strict=True))
+
+
+def _host_of_uri(name: str, default_port: str) -> tuple[str, int]:
+    """What stands between two commas of a URI: `name`, `name:port`, `[address]:port`."""
+    if name.startswith("["):
+        host, _, rest = name[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = name.partition(":")
+    return unquote(host), _port(unquote(port) or default_port)
+
+
+def _port(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConnectionFailed(
+            f'invalid integer value "{text}" for connection option "port"'
+        ) from None
 
 
 def _keepalive(parameters: Mapping[str, str]) -> Keepalive | None:

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from pool.connection import dial
-from pool.dsn import parse_dsn
+from pool.connection import dial_source
+from pool.dsn import Dsn, Source
 from pool.errors import ConnectionFailed
 
 logger = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ _DROP_OLD_ENTRIES: Final = "select pg_catalog.pg_notification_queue_usage()"
 class Listener:
     """Listens on `channel`, from `start` to `close`.
 
-    `dsn` as `pool.dsn` reads it; `ConnectionFailed` when it can't. `heartbeat`: seconds of
-    silence after which the server is asked for a sign of life, and seconds it may take to
-    give one. The callbacks must not raise.
+    `dsn` as `pool.dsn` reads it, or what gives it; `ConnectionFailed` when it can't.
+    `heartbeat`: seconds of silence after which the server is asked for a sign of life, and
+    seconds it may take to give one. The callbacks must not raise.
     """
 
     def __init__(
         self,
-        dsn: str,
+        dsn: Dsn,
         channel: str,
         *,
         on_message: Callable[[str], None],
@@ -62,7 +62,7 @@ class Listener:
         heartbeat: float = 30.0,
         application_name: str = "edgerest",
     ) -> None:
-        self._target = parse_dsn(dsn, application_name=application_name, env=os.environ)
+        self._source = Source(dsn, application_name=application_name, env=os.environ)
         self._channel = channel
         self._on_message = on_message
         self._on_return = on_return
@@ -123,11 +123,11 @@ class Listener:
     @contextlib.asynccontextmanager
     async def _listening_connection(self) -> AsyncIterator[tuple[Any, asyncio.Event]]:
         """A connection that listens, and the event of its end."""
-        connection: Any = await dial(self._target, server_kind="read-write")
+        connection: Any = await dial_source(self._source, server_kind="read-write")
         lost = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: lost.set())
-            async with asyncio.timeout(self._target.connect_timeout):
+            async with asyncio.timeout(self._source.target.connect_timeout):
                 await connection.fetch(_DROP_OLD_ENTRIES)
                 await connection.add_listener(self._channel, self._heard)
             self._listening = True

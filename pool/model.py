@@ -56,6 +56,10 @@ class Transaction:
     checks deferred constraints (SET CONSTRAINTS ALL IMMEDIATE). `after` is not run when
     `keep` said no. One whose `keep` is `keep_always`, with no `guard`, no `after` and no
     `rollback`, is the cheapest.
+
+    `locates`: once committed, ask for the position in the write-ahead log, which costs a
+    round trip. `after_position`: the answer must contain what was committed up to the
+    position that this token of an earlier `Outcome` stands for (see `pool.replicas`).
     """
 
     statement: Statement
@@ -68,6 +72,8 @@ class Transaction:
     after: Statement | None = None
     keep: Callable[[Sequence[Row]], bool] = keep_always
     rollback: bool = False
+    locates: bool = False
+    after_position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ class Outcome:
     """The rows of `statement` and of `after`; `kept` tells whether `keep` said yes.
 
     `waited`: seconds spent waiting for a connection before. Not `admitted`: the rows of the
-    transaction's `guard` were turned down, so that there are no others.
+    transaction's `guard` were turned down, so that there are no others. `position`: where
+    the write-ahead log stood after COMMIT, when the transaction asked and the answer came.
     """
 
     rows: Sequence[Row]
@@ -83,3 +90,4 @@ class Outcome:
     kept: bool
     waited: float = 0.0
     admitted: bool = True
+    position: str | None = None

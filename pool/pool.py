@@ -35,7 +35,7 @@ from typing import Final
 
 from pool import transaction
 from pool.connection import connect
-from pool.dsn import parse_dsn
+from pool.dsn import Dsn, Source
 from pool.errors import ConnectionFailed, ConnectionLost, PoolError, PoolTimeout
 from pool.model import Outcome, Row, Statement, Transaction
 from pool.outage import Outage, after_failure
@@ -79,16 +79,17 @@ _Waiter = asyncio.Future[_Member]
 class Pool:
     """Runs transactions on at most `size` sessions, which are opened when needed.
 
-    `dsn`: as `pool.dsn` reads it; `ConnectionFailed` when it can't. `acquire_timeout`:
-    seconds a caller waits for a session. `max_idle_time`, `max_lifetime`: seconds after
-    which a session is closed, when nobody used it and in any case, but never in the middle
-    of a transaction. `prepared_statements=False`: for a pooler in transaction mode between
-    us and the database. `application_name`: unless the DSN says otherwise.
+    `dsn`: as `pool.dsn` reads it, or what gives it; `ConnectionFailed` when it can't.
+    `acquire_timeout`: seconds a caller waits for a session. `max_idle_time`,
+    `max_lifetime`: seconds after which a session is closed, when nobody used it and in any
+    case, but never in the middle of a transaction. `prepared_statements=False`: for a
+    pooler in transaction mode between us and the database. `application_name`: unless the
+    DSN says otherwise.
     """
 
     def __init__(
         self,
-        dsn: str,
+        dsn: Dsn,
         *,
         size: int = 10,
         acquire_timeout: float = 10.0,
@@ -99,7 +100,7 @@ class Pool:
     ) -> None:
         if size < 1:
             raise ValueError("a pool has at least one connection")
-        self._target = parse_dsn(dsn, application_name=application_name, env=os.environ)
+        self._source = Source(dsn, application_name=application_name, env=os.environ)
         self._size = size
         self._acquire_timeout = acquire_timeout
         self._max_idle_time = max_idle_time
@@ -338,7 +339,7 @@ class Pool:
                     return
             self._take_slot()
             task = loop.create_task(
-                connect(self._target, prepared_statements=self._prepared_statements)
+                connect(self._source, prepared_statements=self._prepared_statements)
             )
             self._connecting.add(task)
             task.add_done_callback(self._connected)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -10,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.connection import connect
-from pool.dsn import Keepalive, Target, parse_dsn
+from pool.dsn import Keepalive, Source, Target, parse_dsn
 from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionFailed
 from pool.model import Statement
+from tests.pool.conftest import execute
 
 
 def parsed(dsn: str, env: Mapping[str, str] | None = None) -> Target:
@@ -73,7 +77,9 @@ def test_the_application_name(dsn: str, env: dict[str, str], name: str) -> None:
 
 
 def test_what_asyncpg_does_not_know() -> None:
-    assert parsed("host=h") == Target(parsed("host=h").uri, 10.0, Keepalive(60, 10, 3))
+    assert parsed("host=h") == Target(parsed("host=h").uri, 10.0, Keepalive(15, 5, 3), 30_000)
+    assert parsed("tcp_user_timeout=0").user_timeout == 0
+    assert parsed("tcp_user_timeout=5000").user_timeout == 5000
     assert parsed("connect_timeout=3").connect_timeout == 3.0
     assert parsed("", {"PGCONNECT_TIMEOUT": "4"}).connect_timeout == 4.0
     assert parsed("keepalives=0").keepalive is None
@@ -85,8 +91,38 @@ def test_what_asyncpg_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
+    "dsn, env, hosts",
+    [
+        ("host=h", {}, ()),
+        ("host=a,b", {}, (("a", 5432), ("b", 5432))),
+        ("host=a,b port=6", {"PGPORT": "7"}, (("a", 6), ("b", 6))),
+        ("host=a,b", {"PGPORT": "7,8"}, (("a", 7), ("b", 8))),
+        ("host=a,/tmp/x port=1,2", {}, (("a", 1), ("/tmp/x", 2))),
+        ("", {"PGHOST": "a,b"}, (("a", 5432), ("b", 5432))),
+        ("postgresql://u:p@a:1,b/d", {}, (("a", 1), ("b", 5432))),
+        ("postgresql://[::1]:3,%2Ftmp%2Fx/d", {"PGPORT": "4"}, (("::1", 3), ("/tmp/x", 4))),
+        ("postgresql:///d?host=a,b&port=1,2", {}, (("a", 1), ("b", 2))),
+    ],
+)
+def test_several_hosts(
+    dsn: str, env: dict[str, str], hosts: tuple[tuple[str, int], ...]
+) -> None:
+    assert parsed(dsn, env).hosts == hosts
+
+
+def test_which_of_several_hosts_is_wanted() -> None:
+    assert parsed("host=a,b").server_kind == "any"
+    assert parsed("host=a,b target_session_attrs=primary").server_kind == "primary"
+    assert parsed("host=a,b", {"PGTARGETSESSIONATTRS": "standby"}).server_kind == "standby"
+    assert not parsed("host=a,b").shuffles
+    assert parsed("host=a,b load_balance_hosts=random").shuffles
+
+
+@pytest.mark.parametrize(
     "dsn, said",
     [
+        ("host=a,b port=1,2,3", "could not match 3 port numbers to 2 hosts"),
+        ("host=a,b port=1,x", 'invalid integer value "x"'),
         ("host", 'missing "=" after "host"'),
         ("host h=1", 'missing "=" after "host"'),
         ("=h", 'missing "="'),
@@ -156,3 +192,82 @@ async def test_nobody_there_is_a_failed_connection(dsn: str) -> None:
     with pytest.raises(ConnectionFailed) as caught:
         await connect(parsed(f"{dsn} user=u" if "://" not in dsn else dsn))
     assert caught.value.sqlstate is None
+
+
+async def test_a_silent_host_does_not_keep_from_the_next(server: EmbeddedPostgres) -> None:
+    """Each host has `connect_timeout` seconds of its own."""
+
+    def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent_connections.append(writer)
+
+    silent_connections: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    session = await connect(
+        parsed(
+            f"host=127.0.0.1,{server.socket_directory} port={port},{server.port}"
+            " user=postgres connect_timeout=1 target_session_attrs=primary"
+        )
+    )
+    assert (await session.fetch(Statement("select 1")))[0][0] == 1
+    assert len(silent_connections) == 1
+    await session.close(5)
+    silent.close()
+    for writer in silent_connections:
+        writer.transport.abort()
+
+
+async def test_a_host_that_refuses_the_password_is_the_last_that_is_asked(
+    server: EmbeddedPostgres,
+) -> None:
+    dsn = f"host=127.0.0.1,{server.socket_directory} port={server.port} user=postgres"
+    with pytest.raises(ConnectionFailed) as caught:
+        await connect(parsed(f"{dsn} password=wrong sslmode=disable"))
+    assert caught.value.sqlstate == "28P01"
+
+
+@pytest.mark.parametrize(
+    "kind, fits", [("standby", False), ("read-only", False), ("prefer-standby", True)]
+)
+async def test_only_a_server_of_the_wanted_kind_is_used(
+    server: EmbeddedPostgres, kind: str, fits: bool
+) -> None:
+    there = server.socket_directory
+    target = parsed(
+        f"host={there},{there} port={server.port} user=postgres target_session_attrs={kind}"
+    )
+    if fits:
+        await (await connect(target)).close(5)
+    else:
+        with pytest.raises(ConnectionFailed, match="no host can be used"):
+            await connect(target)
+
+
+async def test_a_new_password_is_read_when_the_old_one_is_refused(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    password = tmp_path / "uri"
+    await execute(server.dsn, "create role rotated login password 'first'")
+    base = f"postgresql://rotated:%s@127.0.0.1:{server.port}/postgres?sslmode=disable"
+    password.write_text(base % "first")
+    source = Source(password.read_text, application_name="edgerest 1", env={})
+    await (await connect(source)).close(5)
+    await execute(server.dsn, "alter role rotated password 'second'")
+    with pytest.raises(ConnectionFailed, match="password"):
+        await connect(source)
+    password.write_text(base % "second")
+    await (await connect(source)).close(5)
+    assert "second" in source.target.uri
+
+
+async def test_connections_notice_when_the_peer_has_vanished(server: EmbeddedPostgres) -> None:
+    dsn = server.dsn_for(tcp=True) + "?sslmode=disable"
+    for said, expected in (("", (1, 15, 30_000)), ("&tcp_user_timeout=7000", (1, 15, 7000))):
+        session = await connect(parsed(dsn + said))
+        plug = session._transport.get_extra_info("socket")
+        assert (
+            plug.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        ) == expected
+        await session.close(5)
