@@ -1,0 +1,112 @@
+"""What has been written since: a version for every tag, shared by all workers of a server.
+
+In: the tags (tables) of a read, before its query runs; the tags of a write, once it is
+committed. Out: a vector of versions to keep with an answer, and whether it still holds.
+An answer is stored only if its vector is unchanged after the query, and served only as long
+as it is; so one whose query began before a write's commit is never stored after it.
+
+The versions lie in memory that processes forked later share: a writer has changed them
+before it gets its answer, whichever worker the next read goes to. Each slot holds a random
+number, not a count: of two processes that write one at the same time neither can undo the
+other's change, and no lock is needed. Tags share slots by their hash; that costs at most a
+needless miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+SLOTS: Final = 1 << 15
+SETTLED: Final = 10.0
+"""Seconds after which a transaction whose end nobody waits for is taken to be over."""
+
+_EVERYTHING: Final = 0
+
+Vector = tuple[int, ...]
+"""The versions of some tags at one moment."""
+
+
+@lru_cache(maxsize=8192)
+def _slots(tags: frozenset[str]) -> tuple[int, ...]:
+    """Where the versions of `tags` are, after that of everything; the same in all processes."""
+    return (_EVERYTHING, *sorted({_slot(tag) for tag in tags}))
+
+
+def _slot(tag: str) -> int:
+    digest = hashlib.blake2b(tag.encode(), digest_size=8).digest()
+    return 1 + int.from_bytes(digest, "big") % (SLOTS - 1)
+
+
+class Versions:
+    """The versions of one app's tags.
+
+    A version is odd while a write that nobody waits for any more may still be committed
+    (`doubt`): its upper bits tell until when, in milliseconds of the monotonic clock, and
+    vectors that hold it are never unchanged. Nor are any while `trusted` is false, which
+    concerns this process alone: while it can't hear of writes elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._versions = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
+        self._made_in = os.getpid()
+        self.trusted = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether this process was forked from the one that made the versions."""
+        return os.getpid() != self._made_in
+
+    def vector(self, tags: frozenset[str]) -> Vector:
+        """The versions of `tags` now; take it before the query that depends on them."""
+        found = []
+        for slot in _slots(tags):
+            version = self._versions[slot]
+            if version & 1 and not _is_doubted(version):
+                version = self._change(slot)
+            found.append(version)
+        return tuple(found)
+
+    def unchanged(self, tags: frozenset[str], vector: Vector) -> bool:
+        """Whether an answer made at `vector` may be stored, or served, now."""
+        versions = self._versions
+        for slot, version in zip(_slots(tags), vector, strict=True):
+            if version & 1 or versions[slot] != version:
+                return False
+        return self.trusted
+
+    def touch(self, tags: Iterable[str]) -> None:
+        """`tags` were written: what was made of them before no longer holds."""
+        for slot in _slots(frozenset(tags))[1:]:
+            self._change(slot)
+
+    def touch_all(self) -> None:
+        """Nothing made before holds any longer."""
+        self._change(_EVERYTHING)
+
+    def doubt(self, tags: frozenset[str] | None) -> None:
+        """`tags` (None: everything) may be written any moment, by a transaction whose end
+        will not be heard of: nothing made of them holds for `SETTLED` seconds."""
+        until = int((time.monotonic() + SETTLED) * 1000)
+        for slot in (_EVERYTHING,) if tags is None else _slots(tags)[1:]:
+            self._versions[slot] = until << 16 | secrets.randbits(15) << 1 | 1
+
+    def _change(self, slot: int) -> int:
+        before = self._versions[slot]
+        if before & 1 and _is_doubted(before):
+            # The one who doubted is none the wiser.
+            changed = before >> 16 << 16 | secrets.randbits(15) << 1 | 1
+        else:
+            changed = secrets.randbits(63) << 1
+        self._versions[slot] = changed
+        return changed
+
+
+def _is_doubted(version: int) -> bool:
+    return version >> 16 > time.monotonic() * 1000
