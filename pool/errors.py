@@ -24,6 +24,17 @@ class PoolTimeout(PoolError):
         self.seconds = seconds
 
 
+class PoolOverloaded(PoolError):
+    """Too many callers wait already; told at once, and nothing was sent to the database.
+
+    `retry_after`: whole seconds after which trying again makes sense.
+    """
+
+    def __init__(self, reason: str, retry_after: int = 1) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
 class ConnectionFailed(PoolError):
     """No connection can be made; nothing was sent to the database.
 

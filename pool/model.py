@@ -60,6 +60,11 @@ class Transaction:
     `locates`: once committed, ask for the position in the write-ahead log, which costs a
     round trip. `after_position`: the answer must contain what was committed up to the
     position that this token of an earlier `Outcome` stands for (see `pool.replicas`).
+
+    `deadline`: the time of the event loop's clock by which its caller needs the outcome;
+    waiting for a connection and running are cut to what remains until then.
+    `finish_when_abandoned`: once it has a connection it runs to its end even when its caller
+    is cancelled.
     """
 
     statement: Statement
@@ -74,6 +79,8 @@ class Transaction:
     rollback: bool = False
     locates: bool = False
     after_position: str | None = None
+    deadline: float | None = None
+    finish_when_abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ Invariants
 * There are `size` slots. A slot is in use (`_open`) from before its session is opened until
   after it is closed, so there are never more than `size` sessions.
 * A slot in use has one owner: a task of `_connecting` that opens its session, the idle list
-  `_idle`, the caller that runs a transaction (`_busy`), or a task of `_closing` that closes
-  its session. It passes from owner to owner without an await in between.
+  `_idle`, the caller that runs a transaction, or a task of `_finishing` that runs it in the
+  caller's stead (both in `_busy`), or a task of `_closing` that closes its session. It passes
+  from owner to owner without an await in between.
 * Callers never connect: they queue, and a pool's task connects and serves the queue. So a
   caller that is cancelled takes nothing with it.
 * The queue is first come, first served. A caller is in `_waiters` as long as nothing was
@@ -112,6 +113,7 @@ class Pool:
         self._connecting: set[asyncio.Task[Session]] = set()
         self._idle: list[_Member] = []
         self._busy: set[_Member] = set()
+        self._finishing: set[asyncio.Task[Outcome]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._timeouts = 0
@@ -144,11 +146,14 @@ class Pool:
         """Run `tx` on the next free session.
 
         Raises `PoolTimeout`, `ConnectionFailed`, `ConnectionLost` and `DatabaseError`. When
-        the caller is cancelled, the statement is cancelled on the server as well. A read is
+        the caller is cancelled, the statement is cancelled on the server as well, unless `tx`
+        is one to `finish_when_abandoned`. A read is
         run a second time when the connection it was given had died unnoticed while idle; a
         write is never sent twice.
         """
         member = await self._acquire()
+        if tx.finish_when_abandoned:
+            return await self._finish_on(member, tx)
         may_have_died_idle = member.used and tx.access == "read only"
         try:
             return await self._run_on(member, tx)
@@ -220,6 +225,13 @@ class Pool:
         finally:
             self._give_back(member)
         return replace(outcome, waited=waited) if waited else outcome
+
+    async def _finish_on(self, member: _Member, tx: Transaction) -> Outcome:
+        """`_run_on` in a task of the pool's, which outlives a caller that is cancelled."""
+        task = asyncio.get_running_loop().create_task(self._run_on(member, tx))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return await asyncio.shield(task)
 
     async def _acquire(self) -> _Member:
         """A session for the caller's own; it must come back through `_give_back`."""

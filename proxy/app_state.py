@@ -87,6 +87,8 @@ def app_state(
             max_rows=settings.db_max_rows,
             anonymous_role=settings.db_anon_role,
             legacy_gucs=settings.db_use_legacy_gucs,
+            statement_timeout=settings.db_statement_timeout or None,
+            finishes_writes=not settings.db_cancel_writes,
         ),
         openapi_mode=settings.openapi_mode,
         openapi=OpenApiOptions(
@@ -99,6 +101,7 @@ def app_state(
         ),
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,
+        request_timeout=settings.server_request_timeout or None,
     )
 
 

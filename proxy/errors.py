@@ -105,6 +105,8 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE431", 431, "The request headers are larger than this server accepts"),
     ("EDGE400", 400, "{message}"),
     ("EDGE503", 503, "The keys that tokens are verified with could not be fetched yet"),
+    ("EDGE504", 504, "The request could not be answered by its deadline"),
+    ("EDGE529", 503, "Too many requests are waiting for a database connection"),
     ("EDGE408", 408, "The request body did not arrive in time"),
     # By-key updates, which PostgREST does not have (docs/writes.md).
     ("EDGE110", 400, "Unknown value of the update preference: {value}"),

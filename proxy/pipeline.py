@@ -20,6 +20,7 @@ from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
+from proxy.deadline import deadline_of, run_in_time
 from proxy.errors import ApiError, Verbosity, api_error
 from proxy.plan.model import (
     AccessMode,
@@ -80,6 +81,8 @@ class TransactionRules:
     `rolls_back`: transactions end in ROLLBACK unless the caller asks to commit
     (db-tx-end). `anonymous_role` tells whose denial is 401, not 403. `legacy_gucs` adds
     the settings of PostgREST before version 12 (db-use-legacy-gucs).
+    `statement_timeout`: seconds, for roles that have none of their own. `finishes_writes`: a
+    write goes on when its caller has gone (db-cancel-writes off).
     """
 
     extra_search_path: tuple[str, ...] = ("public",)
@@ -89,13 +92,16 @@ class TransactionRules:
     max_rows: int | None = None
     anonymous_role: str | None = None
     legacy_gucs: bool = False
+    statement_timeout: float | None = None
+    finishes_writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AppState:
     """All that answering a request depends on; a reload makes a new one.
 
-    `cache` is None until the schema cache was loaded for the first time.
+    `cache` is None until the schema cache was loaded for the first time. `request_timeout`:
+    seconds that a request may take; callers may ask for less.
     """
 
     authenticator: Authenticator
@@ -107,6 +113,7 @@ class AppState:
     openapi: OpenApiOptions
     verbosity: Verbosity = "verbose"
     server_timing: bool = False
+    request_timeout: float | None = None
 
 
 async def answer(
@@ -140,6 +147,7 @@ async def answer(
 
 async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) -> Response:
     record.start()
+    record.deadline = deadline_of(http.headers, state.request_timeout, record.began)
     identity = state.authenticator.identify(http.headers, time.time())
     record.role, record.identity = identity.role, identity
     record.lap("jwt")
@@ -198,13 +206,11 @@ async def _respond(
     if record.trace is not None:
         traced = trace_settings(record.trace.traceparent)
         transaction = replace(transaction, settings=(*transaction.settings, *traced))
+    if record.deadline is not None:
+        transaction = replace(transaction, deadline=record.deadline)
     record.transaction = transaction
     try:
-        outcome = await run(transaction)
-        record.waited = outcome.waited
-    except PoolError as error:
-        record.waited = error.waited
-        raise
+        outcome = await run_in_time(partial(_run_noted, run, record), transaction)
     finally:
         record.lap("transaction")
     if isinstance(plan, Inspect):
@@ -220,6 +226,16 @@ async def _respond(
         )
         return inspect_response(plan.media_type, request, document, head=plan.head)
     return _answer_to(state, request, plan, outcome)
+
+
+async def _run_noted(run: Run, record: Record, transaction: Transaction) -> Outcome:
+    try:
+        outcome = await run(transaction)
+    except PoolError as error:
+        record.waited = error.waited
+        raise
+    record.waited = outcome.waited
+    return outcome
 
 
 def transaction_for(
@@ -241,6 +257,7 @@ def transaction_for(
         app_settings=rules.app_settings,
         function=function,
         legacy=rules.legacy_gucs,
+        statement_timeout=rules.statement_timeout,
     )
     transaction = Transaction(
         statement=Statement(""),
@@ -256,6 +273,7 @@ def transaction_for(
         return replace(transaction, statement=statement)
     preferences = request.preferences
     counts_by_plan = preferences.count in ("planned", "estimated")
+    access = _access_mode(plan)
     return replace(
         transaction,
         statement=main_statement(
@@ -265,7 +283,8 @@ def transaction_for(
             page=request.range,
             locates=preferences.representation == "headers-only",
         ),
-        access=_access_mode(plan),
+        access=access,
+        finish_when_abandoned=rules.finishes_writes and access == "read write",
         after=planned_count_statement(plan.read)
         if isinstance(plan, TableRead) and counts_by_plan and not is_explained(plan)
         else None,

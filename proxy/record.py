@@ -37,6 +37,8 @@ class Record:
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
     `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
     request came to mean, and what it was planned with; for the response cache.
+    `deadline`: by when, in the event loop's time, the answer
+    must be there; None when nobody set one.
     """
 
     began: float = field(default_factory=perf_counter)
@@ -47,6 +49,7 @@ class Record:
     transaction: Transaction | None = None
     waited: float = 0.0
     received: int = 0
+    deadline: float | None = None
     trace: Trace | None = None
     identity: Identity | None = None
     plan: Plan | None = None

@@ -18,6 +18,7 @@ from pool.errors import (
     ConnectionLost,
     DatabaseError,
     PoolError,
+    PoolOverloaded,
     PoolTimeout,
 )
 from proxy.errors import ApiError, api_error
@@ -40,6 +41,8 @@ def pool_error(error: PoolError, *, authenticated: bool) -> ApiError:
             )
         case PoolTimeout():
             return api_error("PGRST003")
+        case PoolOverloaded():
+            return api_error("EDGE529", headers=_retry_after(error.retry_after))
         case ConnectionFailed():
             return api_error(
                 "PGRST000",

@@ -9,7 +9,7 @@ are one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,16 +68,27 @@ def _whole_number(raw: Raw) -> int:
     raise ValueError("is not a whole number")
 
 
-def _seconds(raw: Raw) -> float:
+def _number(raw: Raw) -> float | None:
     if isinstance(raw, int | float | str) and not isinstance(raw, bool):
         try:
-            value = float(raw)
+            return float(raw)
         except ValueError:
             pass
-        else:
-            if 0 < value < float("inf"):
-                return value
-    raise ValueError("is not a number of seconds above 0")
+    return None
+
+
+def _seconds(raw: Raw) -> float:
+    value = _number(raw)
+    if value is None or not 0 < value < float("inf"):
+        raise ValueError("is not a number of seconds above 0")
+    return value
+
+
+def _seconds_or_none(raw: Raw) -> float:
+    value = _number(raw)
+    if value is None or not 0 <= value < float("inf"):
+        raise ValueError("is not a number of seconds, or 0")
+    return value
 
 
 def _text(raw: Raw) -> str:
@@ -154,6 +165,11 @@ def names(example: str, *, blank_is_value: bool = False) -> Kind:
 def seconds(example: float) -> Kind:
     """A span of time, fractions allowed."""
     return Kind("seconds", f"{example:g}", _seconds, lambda value: f"{value:g}", quoted=False)
+
+
+def seconds_or_none(example: float) -> Kind:
+    """A span of time, fractions allowed; 0 stands for none."""
+    return replace(seconds(example), read=_seconds_or_none)
 
 
 def _show_boolean(value: bool) -> str:

@@ -23,6 +23,7 @@ from proxy.settings.kinds import (
     one_of,
     path,
     seconds,
+    seconds_or_none,
     text,
     whole_number,
 )
@@ -196,6 +197,26 @@ class Settings:
         "plan_filter.statement_cost_limit",
         "default_transaction_isolation",
     )
+    db_statement_timeout: Annotated[
+        float,
+        Facts(
+            seconds_or_none(5),
+            "How long a statement may run for roles without a `statement_timeout` of their own;"
+            " 0: as long as PostgreSQL's own settings let it.",
+            in_database=True,
+            own=True,
+        ),
+    ] = 0.0
+    db_cancel_writes: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Cancel a write, as a read, when its caller has gone. Off: a write that was begun"
+            " is finished.",
+            in_database=True,
+            own=True,
+        ),
+    ] = True
     db_prepared_statements: Annotated[
         bool,
         Facts(
@@ -503,6 +524,27 @@ class Settings:
             own=True,
         ),
     ] = 30.0
+    server_request_timeout: Annotated[
+        float,
+        Facts(
+            seconds_or_none(30),
+            "How long a request may take, waiting for a connection included; then it is"
+            " answered 504. Callers can ask for less with the header `X-Request-Timeout`, never"
+            " for more. 0: no limit.",
+            in_database=True,
+            own=True,
+        ),
+    ] = 0.0
+    server_drain_delay: Annotated[
+        float,
+        Facts(
+            seconds_or_none(5),
+            "How long the server still serves as ever, but no longer says that it is ready,"
+            " once it was told to stop: the time load balancers need to take notice.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 0.0
     server_drain_timeout: Annotated[
         float,
         Facts(

@@ -38,16 +38,20 @@ def transaction_settings(
     app_settings: Iterable[Setting],
     function: Function | None,
     legacy: bool = False,
+    statement_timeout: float | None = None,
 ) -> tuple[Setting, ...]:
     """The settings of one request's transaction; `legacy` adds one for each claim, header
     and cookie.
 
     The role's own settings come before the switch to the role: the connecting user, not
-    the role, may be the one allowed to set them.
+    the role, may be the one allowed to set them. `statement_timeout` (seconds) is for roles
+    that have none of their own.
     """
+    own = cache.role_settings.get(identity.role, ())
     settings: list[Setting] = [
         ("search_path", quoted_list([request.schema, *extra_search_path])),
-        *cache.role_settings.get(identity.role, ()),
+        *_timeout_besides(own, statement_timeout),
+        *own,
         ("role", identity.role),
         ("request.jwt.claims", identity.claims),
         ("request.method", request.method),
@@ -65,6 +69,12 @@ def transaction_settings(
         settings += function.settings
     settings += app_settings
     return tuple(settings)
+
+
+def _timeout_besides(own: Iterable[Setting], seconds: float | None) -> tuple[Setting, ...]:
+    if seconds is None or any(name == "statement_timeout" for name, _ in own):
+        return ()
+    return (("statement_timeout", f"{max(round(seconds * 1000), 1)}ms"),)
 
 
 def trace_settings(traceparent: str) -> tuple[Setting, ...]:
