@@ -45,6 +45,7 @@ from edge_client.settings import Limits, Retry, Timeout
 from edge_client.store import ReplyStore
 from edge_client.stream import Emit, Fetch, FindKey, Keys, Page, Step, StreamPlan, pages
 from edge_client.tokens import Credentials, TokenSource
+from edge_client.waiting import IN_WEBASSEMBLY, within
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,6 +85,8 @@ class _Client(Generic[M]):
         None uses it over TLS where the package `h2` is there, True also without TLS.
         """
         limits = limits or Limits()
+        # Some platforms' fetch knows no QUERY, and says so with an error like any other.
+        long_reads = "post" if IN_WEBASSEMBLY else limits.long_reads
         if isinstance(timeout, int | float):
             timeout = Timeout(total=timeout)
         self.url = url.rstrip("/")
@@ -92,7 +95,7 @@ class _Client(Generic[M]):
             lambda: default_client(self.url, asynchronous=self._asynchronous, http2=http2),
         )
         self._context = Context(
-            memory=Memory(ReplyStore(limits.stored), limits.long_reads),
+            memory=Memory(ReplyStore(limits.stored), long_reads),
             credentials=Credentials(token),
             schema=schema,
             headers=tuple((name.lower(), text) for name, text in (headers or {}).items()),
@@ -205,9 +208,9 @@ def _argument(name: str, value: object) -> str:
     return text
 
 
-def _built(lease: Lease, url: str, effect: Send) -> Any:
+def _built(client: Any, url: str, effect: Send) -> Any:
     request = effect.request
-    return lease.client.build_request(
+    return client.build_request(
         request.method,
         url + request.target,
         headers=dict(request.headers),
@@ -312,7 +315,7 @@ class EdgeClient(_Client[Sync]):
         deadline = time.monotonic() + effect.total
         lease = self._connections.lease()
         try:
-            response = lease.client.send(_built(lease, self.url, effect), stream=True)
+            response = lease.client.send(_built(lease.client, self.url, effect), stream=True)
             try:
                 pieces = []
                 for piece in response.iter_bytes():
@@ -405,31 +408,27 @@ class AsyncEdgeClient(_Client[Async]):
         return None
 
     async def _ask(self, source: Any, total: float) -> Any:
-        from anyio import fail_after
-
         token = source()
         if not inspect.isawaitable(token):
             return token
         try:
-            with fail_after(total):
-                return await token
+            return await within(total, token)
         except TimeoutError as error:
             raise DeadlineError("no token came in time", maybe_done=False) from error
 
     async def _send(self, effect: Send) -> Reply:
-        from anyio import fail_after
-
         lease = self._connections.lease()
         try:
-            with fail_after(effect.total):
-                request = _built(lease, self.url, effect)
-                response = await lease.client.send(request, stream=True)
-                try:
-                    pieces = [piece async for piece in response.aiter_bytes()]
-                finally:
-                    await response.aclose()
-            return _reply(response, b"".join(pieces))
+            return await within(effect.total, self._exchange(lease.client, effect))
         except Exception as error:
             raise _failure(error, lease) from error
         finally:
             self._connections.give_back(lease)
+
+    async def _exchange(self, client: Any, effect: Send) -> Reply:
+        response = await client.send(_built(client, self.url, effect), stream=True)
+        try:
+            pieces = [piece async for piece in response.aiter_bytes()]
+        finally:
+            await response.aclose()
+        return _reply(response, b"".join(pieces))

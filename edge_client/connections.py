@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Protocol
 
+from edge_client.waiting import IN_WEBASSEMBLY
+
 
 class HttpResponse(Protocol):
     """What is needed of a response: one of the two ways to read it."""
@@ -114,9 +116,20 @@ class Connections:
 
 
 def default_client(url: str, *, asynchronous: bool, http2: bool | None) -> Any:
-    """A client of httpx's; imported here, so that another one does without it."""
+    """A client of httpx's; imported here, so that another one does without it.
+
+    Raises RuntimeError for one that is not `asynchronous` in WebAssembly.
+    """
     import httpx
 
+    if IN_WEBASSEMBLY:
+        if not asynchronous:
+            raise RuntimeError(
+                "Python in WebAssembly can't wait for an answer: use AsyncEdgeClient"
+            )
+        from edge_client.fetch_transport import FetchTransport
+
+        return httpx.AsyncClient(transport=FetchTransport())
     wanted = find_spec("h2") is not None if http2 is None else http2
     # Without TLS nothing negotiates the version, so HTTP/2 there is for who asks for it.
     without_http1 = http2 is True and url.startswith("http://")

@@ -6,7 +6,6 @@ differ; status, headers, keys, their order and the kinds of values may not.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -17,15 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 
 from pool.embedded import EmbeddedPostgres
-from pool.pool import Pool
-from proxy.demo import data
 from proxy.request.operators import OPERATORS
 from tests.conftest import StartEdge
+from tests.demo_database import load_demo, serve_demo
 from tests.http.processes import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reading.md").read_text(encoding="utf-8")
@@ -68,29 +65,9 @@ def _example(command: str, kind: str, answer: str) -> Documented:
 @pytest.fixture(scope="module")
 def demo(postgres: EmbeddedPostgres, start_edge: StartEdge) -> Iterator[ServerProcess]:
     """A server with the demo's settings in front of a small demo."""
-    asyncio.run(_load(postgres))
-    with start_edge(
-        db_uri=postgres.dsn_for("demo_reads", data.CONNECTING_ROLE),
-        db_schemas=data.SCHEMA,
-        db_extra_search_path="",
-        db_anon_role=data.ANONYMOUS_ROLE,
-        db_aggregates_enabled=True,
-        db_plan_enabled=True,
-    ) as server:
+    load_demo(postgres, "demo_reads", TASKS)
+    with serve_demo(start_edge, postgres, "demo_reads", db_plan_enabled=True) as server:
         yield server
-
-
-async def _load(postgres: EmbeddedPostgres) -> None:
-    connection = await asyncpg.connect(postgres.dsn)
-    try:
-        await connection.execute("create database demo_reads")
-    finally:
-        await connection.close()
-    pool = Pool(postgres.dsn_for("demo_reads"), size=1)
-    try:
-        await data.load(pool, TASKS, lambda _: None)
-    finally:
-        await pool.close()
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.target)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.sdk.packages import HTTPX, ROOT, build_wheel, installed
 from tests.sdk.servers import Answer, answering
-
-ROOT = Path(__file__).parents[2]
-
-HTTPX = ("httpx", "httpcore", "h11", "anyio", "idna", "certifi", "typing_extensions.py")
-"""httpx and what it depends on itself."""
 
 IMPORT_TIME = """
 import time
@@ -37,14 +31,7 @@ def python(code: str) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the SDK alone."""
-    source = tmp_path_factory.mktemp("source") / "edge_client"
-    unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "edge_client", source, ignore=unwanted)
-    target = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    (built,) = target.glob("edge_client-*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("sdk"))
 
 
 def test_the_wheel_is_small_and_whole(wheel: Path) -> None:
@@ -67,10 +54,8 @@ def only_httpx(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-    assert httpx.__file__ is not None
-    installed = Path(httpx.__file__).parents[1]
     for name in HTTPX:
-        (folder / name).symlink_to(installed / name)
+        (folder / name).symlink_to(installed() / name)
     return folder
 
 

@@ -1,0 +1,30 @@
+// A Cloudflare Worker that asks edgerest with fetch alone.
+// EDGEREST_URL is a variable (wrangler.jsonc), EDGEREST_TOKEN a secret.
+const TASKS = 'tasks?select=id,title,project:projects(name)&status=eq.pending&order=id&limit=3'
+
+export default {
+  async fetch(request, env) {
+    const headers = { Authorization: `Bearer ${env.EDGEREST_TOKEN}` }
+    const asked = { headers, signal: AbortSignal.timeout(Number(env.TIMEOUT_MS ?? 5000)) }
+    let target = TASKS
+    if (request.method === 'POST') {
+      target = 'tasks?select=id,title'
+      headers['Content-Type'] = 'application/json'
+      headers.Prefer = 'return=representation'
+      Object.assign(asked, { method: 'POST', body: await request.text() })
+    } else if (request.headers.has('If-None-Match')) {
+      headers['If-None-Match'] = request.headers.get('If-None-Match')
+    }
+    try {
+      const answer = await fetch(new URL(target, env.EDGEREST_URL), asked)
+      const kept = ['Content-Type', 'ETag', 'Retry-After'].filter((name) => answer.headers.has(name))
+      return new Response(answer.status === 304 ? null : await answer.text(), {
+        status: answer.status,
+        headers: kept.map((name) => [name, answer.headers.get(name)]),
+      })
+    } catch (error) {
+      const late = error.name === 'TimeoutError'
+      return Response.json({ message: error.message }, { status: late ? 504 : 502 })
+    }
+  },
+}

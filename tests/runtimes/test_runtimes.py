@@ -1,0 +1,208 @@
+"""deploy/examples, each in the runtime it is made for, against the demo's API.
+
+A Cloudflare Worker in workerd, an edge function in Vercel's Edge Runtime, the SDK under
+Pyodide and in plain Python functions: each reads, writes, is told that nothing has changed,
+and passes on an error and a timeout. What runs is the very file that is there to be copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from pool.embedded import EmbeddedPostgres
+from tests.conftest import MakeToken, StartEdge
+from tests.demo_database import ADA, load_demo, serve_demo
+from tests.http.processes import ServerProcess
+from tests.runtimes import hosts
+from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
+from tests.sdk.packages import HTTPX, build_wheel, installed
+
+# The first test of the machine's first run waits for the packages.
+pytestmark = pytest.mark.timeout(INSTALL_SECONDS + 60)
+
+DATABASE = "demo_runtimes"
+TASKS = 300
+IN_JAVASCRIPT = ("worker.js", "worker-postgrest-js.js", "tasks.js", "tasks-postgrest-js.js")
+WITH_SDK = ("pyodide/tasks.py", "aws-lambda/handler.py", "vercel-python/api/tasks.py")
+
+WAITING = """select count(*) from pg_stat_activity
+    where datname = $1 and wait_event_type = 'Lock' and state = 'active'"""
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The npm packages; what needs them is skipped where they can't be had."""
+    try:
+        return installed_packages()
+    except CannotInstall as error:
+        pytest.skip(f"not run in its runtime: {error}")
+
+
+@pytest.fixture(scope="module")
+def demo(postgres: EmbeddedPostgres, start_edge: StartEdge) -> Iterator[ServerProcess]:
+    """edgerest with the demo's data."""
+    load_demo(postgres, DATABASE, TASKS)
+    with serve_demo(start_edge, postgres, DATABASE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ada(token: MakeToken) -> dict[str, str]:
+    """The headers of the demo's own user."""
+    return token(user_id=ADA)
+
+
+@pytest.fixture(scope="module")
+def environment(demo: ServerProcess, ada: dict[str, str]) -> dict[str, str]:
+    """What the examples are configured with."""
+    return {
+        "EDGEREST_URL": demo.url,
+        "EDGEREST_TOKEN": ada["Authorization"].removeprefix("Bearer "),
+        "TIMEOUT_MS": str(hosts.TIMEOUT_MS),
+    }
+
+
+@pytest.fixture(scope="module")
+def in_pyodide(
+    packages: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of the SDK under Pyodide."""
+    place = tmp_path_factory.mktemp("pyodide")
+    wheel, needed = build_wheel(place), libraries(place)
+    with hosts.in_webassembly(packages, wheel, needed, environment) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=[*IN_JAVASCRIPT, *WITH_SDK])
+def example(
+    request: pytest.FixtureRequest,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[httpx.Client]:
+    """A client of one example, running in its runtime."""
+    name = request.param
+    host: AbstractContextManager[str]
+    if name == WITH_SDK[0]:
+        host = nullcontext(request.getfixturevalue("in_pyodide"))
+    elif name in WITH_SDK:
+        host = hosts.python_function(name, environment)
+    elif name.startswith("worker"):
+        place = tmp_path_factory.mktemp("worker")
+        host = hosts.worker(request.getfixturevalue("packages"), name, environment, place)
+    else:
+        host = hosts.edge_function(request.getfixturevalue("packages"), name, environment)
+    with host as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+def libraries(place: Path) -> Path:
+    """httpx and what it needs, as real files: Pyodide follows no link out of the folder."""
+    folder = place / "libraries"
+    folder.mkdir()
+    for name in HTTPX:
+        source = installed() / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy(source, folder)
+    return folder
+
+
+def test_it_reads(example: httpx.Client) -> None:
+    answer = example.get("/")
+    assert answer.is_success, answer.text
+    tasks = answer.json()
+    assert len(tasks) == 3
+    assert all(task["title"] and task["project"]["name"] for task in tasks)
+
+
+def test_it_writes(example: httpx.Client, demo: ServerProcess, ada: dict[str, str]) -> None:
+    title = f"Made at the edge, {example.base_url}"
+    answer = example.post("/", json={"project_id": 2, "title": title})
+    assert answer.status_code == 201, answer.text
+    (made,) = answer.json()
+    with httpx.Client(base_url=demo.url, headers=ada) as client:
+        stored = client.get("/tasks", params={"id": f"eq.{made['id']}", "select": "id,title"})
+        gone = client.delete("/tasks", params={"id": f"eq.{made['id']}"})
+    assert stored.json() == [made] == [{"id": made["id"], "title": title}]
+    assert gone.status_code == 204
+
+
+def test_an_error_keeps_status_and_code(example: httpx.Client) -> None:
+    answer = example.post("/", json={"project_id": 2})
+    assert (answer.status_code, answer.json()["code"]) == (400, "23502")
+    assert "title" in answer.json()["message"]
+
+
+def test_it_does_not_wait_longer_than_it_may(
+    example: httpx.Client, postgres: EmbeddedPostgres
+) -> None:
+    async def ask_while_locked() -> httpx.Response:
+        connection = await asyncpg.connect(postgres.dsn_for(DATABASE))
+        try:
+            await connection.execute("begin; lock table api.tasks")
+            answer = await asyncio.to_thread(example.get, "/")
+            # The server has heard of it: nothing waits for the table any more.
+            async with asyncio.timeout(5):
+                while await connection.fetchval(WAITING, DATABASE):  # noqa: ASYNC110 -- no event tells
+                    await asyncio.sleep(0.02)
+            return answer
+        finally:
+            await connection.close()
+
+    begun = time.monotonic()
+    answer = asyncio.run(ask_while_locked())
+    taken = time.monotonic() - begun
+    assert answer.status_code == 504, answer.text
+    assert answer.json()["message"]
+    assert hosts.TIMEOUT_MS / 1000 <= taken + 0.1 < hosts.TIMEOUT_MS / 1000 + 5
+    assert example.get("/").is_success
+
+
+def test_a_long_read_under_pyodide_is_a_post(in_pyodide: str) -> None:
+    found = checked(in_pyodide, "long_read")
+    assert found["method"] == "POST"
+    assert found["rows"] > 100
+
+
+def test_a_large_answer_under_pyodide(
+    in_pyodide: str, demo: ServerProcess, ada: dict[str, str]
+) -> None:
+    target = "/tasks?select=*,comments(*),project:projects(*)"
+    answer = httpx.get(demo.url + target, headers=ada)
+    assert len(answer.content) > 200_000
+    assert checked(in_pyodide, "large_answer") == answer.json()
+
+
+def test_a_stream_under_pyodide(in_pyodide: str, demo: ServerProcess) -> None:
+    users = httpx.get(f"{demo.url}/users?select=id&order=id").json()
+    assert checked(in_pyodide, "stream") == [user["id"] for user in users]
+    assert len(users) > 5
+
+
+def test_no_server_under_pyodide(in_pyodide: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    found = checked(in_pyodide, "nobody_there", f"http://127.0.0.1:{port}")
+    assert found == {"maybe_done": False}
+
+
+def test_only_the_client_to_await_works_under_pyodide(in_pyodide: str) -> None:
+    assert "use AsyncEdgeClient" in checked(in_pyodide, "without_await")
+
+
+def checked(host: str, name: str, url: str = "") -> Any:
+    answer = httpx.get(f"{host}{name}", headers={"Edgerest-Url": url}, timeout=20)
+    assert answer.is_success
+    return answer.json()
