@@ -9,8 +9,9 @@ Invariants
   after it is closed, so there are never more than `size` sessions.
 * A slot in use has one owner: a task of `_connecting` that opens its session, the idle list
   `_idle`, the caller that runs a transaction, or a task of `_finishing` that runs it in the
-  caller's stead (both in `_busy`), or a task of `_closing` that closes its session. It passes
-  from owner to owner without an await in between.
+  caller's stead (both in `_busy`), or a task of `_closing` that closes its session, or brings
+  it back when its caller was cancelled. It passes from owner to owner without an await in
+  between.
 * Callers never connect: they queue, and a pool's task connects and serves the queue. So a
   caller that is cancelled takes nothing with it.
 * The queue is first come, first served. A caller is in `_waiters` as long as nothing was
@@ -18,7 +19,7 @@ Invariants
   queues while a session is idle.
 * An idle session is outside a transaction and awaits no answer. A session whose state is
   unknown, because its caller was cancelled, its connection broke or its transaction did not
-  end, is closed and never used again.
+  end, is closed and never used again, unless `Session.recover` has found out its state.
 * While the database is away (`_outage` is set), one task at a time tries to connect; and
   when no session is left either, all callers but the one that started it fail at once.
 """
@@ -29,7 +30,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
@@ -43,6 +44,7 @@ from pool.outage import Outage, after_failure
 from pool.session import Session
 
 _GOODBYE: Final = 5.0
+_RECOVERY: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,9 @@ class Pool:
         """Pass a session nobody uses on, unless it must be closed."""
         session, now = member.session, asyncio.get_running_loop().time()
         expired = now >= member.expires_at or session.prepares != self._prepared_statements
-        if self._closed or session.broken or session.in_transaction or expired:
+        if session.recoverable and not (self._closed or expired):
+            self._in_background(self._bring_back(member))
+        elif self._closed or session.broken or session.in_transaction or expired:
             self._retire(member)
         else:
             self._offer(member, now)
@@ -309,9 +313,19 @@ class Pool:
 
     def _retire(self, member: _Member) -> None:
         """Close the session and free its slot thereafter."""
-        task = asyncio.get_running_loop().create_task(self._close(member.session))
+        self._in_background(self._close(member.session))
+
+    def _in_background(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(doing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def _bring_back(self, member: _Member) -> None:
+        """See that what a cancelled caller left behind is over, or close the session."""
+        if await member.session.recover(_RECOVERY):
+            self._release(member)
+        else:
+            await self._close(member.session)
 
     async def _close(self, session: Session) -> None:
         try:

@@ -205,7 +205,7 @@ async def test_a_cancelled_query_is_cancelled_on_the_server(
         await task
 
     async def freed() -> bool:
-        return pool.stats.open == 0 and await sessions_of(admin, "cancelled") == 0
+        return pool.stats.idle == 1 and await sessions_of(admin, "cancelled", "active") == 0
 
     await until(freed)
     assert await pool.fetch(Statement("select 1"))
