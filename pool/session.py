@@ -77,6 +77,10 @@ _OWN_PROCESS: Final = Statement("select pg_catalog.pg_backend_pid()")
 _send_cancel_request: Any = connect_utils._cancel  # type: ignore[attr-defined]
 _QUERY_CANCELLED: Final = "57014"
 _TRIES: Final = 3
+_REPORTED: Final = (
+    *("application_name", "client_encoding", "DateStyle", "IntervalStyle"),
+    *("standard_conforming_strings", "TimeZone"),
+)
 _MOST_ARGUMENTS: Final = 32767
 _ASYNCPG_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -99,7 +103,8 @@ class Session:
 
     `default_isolation` is the isolation level of a transaction that names none, None when
     it isn't known. Methods that talk to the server raise `DatabaseError` when it answers
-    with an error and `ConnectionLost` when it does not answer. A session whose state is
+    with an error and `ConnectionLost` when it does not answer. `reported`: the settings that
+    a client notices, as the server told them in the beginning. A session whose state is
     unknown, because an operation began and did not end in an answer, is `broken`: it must
     be closed and never used again.
     """
@@ -126,6 +131,12 @@ class Session:
         self._group_open = False
         self._cancelled = False
         self.default_isolation: IsolationLevel | None = None
+        settings = self._protocol.get_settings()
+        self.reported = tuple(
+            (name, str(value))
+            for name in _REPORTED
+            if (value := getattr(settings, name, None)) is not None
+        )
         for oid in BUILTIN_TYPE_OID_MAP:
             self._register(oid)
 

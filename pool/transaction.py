@@ -13,12 +13,19 @@ up to a Sync as one transaction, commits it at the Sync and rolls it back on an 
 The settings end with the transaction, but a function that it calls may have made others for
 the session (`set_config(..., false)`). They are reset first thing in the next transaction,
 which costs it some two microseconds. Temporary tables, session-level advisory locks and the
-like stay.
+like stay. Behind a pooler what is found in a session may be another client's; there, what the
+pooler has set for us is set again after the reset.
+
+Where the settings limit a statement's time, the server gets somewhat more to answer and is
+given up then: its machine, or the network, is gone without a word.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -30,15 +37,47 @@ _MOST_FUNCTION_ARGUMENTS: Final = 100
 _RESET_ALL: Final = Statement("RESET ALL")
 _RESET_ROLE: Final = Statement("RESET ROLE")
 _READ_ONLY: Final = ("transaction_read_only", "on")
+_POSITION: Final = Statement("select pg_catalog.pg_current_wal_insert_lsn()::text")
+_GRACE: Final = 5.0
+"""Seconds that an answer may take beyond what statement_timeout allows."""
+_TIME: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*")
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 async def run(session: Session, tx: Transaction) -> Outcome:
     """Run `tx` on `session`; afterwards no transaction is open and nothing it set is left.
 
     Raises `DatabaseError` when PostgreSQL refuses a statement or the COMMIT, and
-    `ConnectionLost` when the connection breaks. When the schema has changed under the
-    session's prepared statements, nothing has happened yet and `tx` is run once more.
+    `ConnectionLost` when the connection breaks or no answer comes. When the schema has
+    changed under the session's prepared statements, nothing has happened yet and `tx` is run
+    once more.
     """
+    seconds = patience(tx)
+    if seconds is None:
+        return await _run(session, tx)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _run(session, tx)
+    except TimeoutError:
+        raise ConnectionLost(
+            f"the database did not answer within {seconds:g} seconds"
+        ) from None
+
+
+def patience(tx: Transaction) -> float | None:
+    """Seconds after which a server that keeps to `tx`'s statement_timeout has answered;
+    None when there is no such limit."""
+    limit = next((v for name, v in reversed(tx.settings) if name == "statement_timeout"), None)
+    found = _TIME.fullmatch(limit) if limit is not None else None
+    seconds = float(found[1]) * _UNITS[found[2] or "ms"] if found else 0.0
+    if seconds == 0.0:
+        return None
+    # Each statement has the time for itself, and COMMIT, which checks constraints, too.
+    statements = (tx.before, tx.guard, tx.statement, tx.after)
+    return seconds * (1 + sum(statement is not None for statement in statements)) + _GRACE
+
+
+async def _run(session: Session, tx: Transaction) -> Outcome:
     try:
         return await _run_once(session, tx)
     except OutdatedStatement:
@@ -60,20 +99,34 @@ def sql_of(tx: Transaction) -> tuple[str, ...]:
 async def _run_once(session: Session, tx: Transaction) -> Outcome:
     try:
         if _fits_one_trip(session, tx):
-            return await _run_in_one_trip(session, tx)
-        return await _run_in_block(session, tx)
+            outcome = await _run_in_one_trip(session, tx)
+        else:
+            outcome = await _run_in_block(session, tx)
     except Exception:
         # Not on cancellation: the session is broken then, and is closed.
         if not session.broken and session.in_transaction:
             with contextlib.suppress(ConnectionLost, DatabaseError):
                 await session.command("ROLLBACK")
         raise
+    if tx.locates and outcome.kept and not tx.rollback:
+        return replace(outcome, position=await _position(session))
+    return outcome
+
+
+async def _position(session: Session) -> str | None:
+    """Where the write-ahead log stands, past the COMMIT; None when that can't be told, which
+    must not make a failure of what is committed."""
+    with contextlib.suppress(ConnectionLost, DatabaseError):
+        return bytes((await session.fetch(_POSITION))[0][0]).decode()
+    return None
 
 
 def _fits_one_trip(session: Session, tx: Transaction) -> bool:
+    if not session.prepares and (tx.access == "read write" or tx.isolation is not None):
+        # Behind a pooler the session's defaults are known of another session, if at all.
+        return False
     return (
-        session.prepares
-        and tx.keep is keep_always
+        tx.keep is keep_always
         and tx.guard is None
         and tx.after is None
         and not tx.rollback
@@ -119,30 +172,34 @@ async def _commit(session: Session) -> None:
 
 def _reset(session: Session, tx: Transaction) -> tuple[Statement, ...]:
     """The session's own settings again, whatever was made of them before."""
+    reset: tuple[Statement, ...] = (_RESET_ALL,)
+    if not any(name == "role" for name, _ in tx.settings):
+        # Not part of ALL; when a role is set, it is overridden all the same.
+        reset += (_RESET_ROLE,)
     if not session.prepares:
         # The session belongs to a pooler, which has set some of them for us.
-        return ()
-    if any(name == "role" for name, _ in tx.settings):
-        return (_RESET_ALL,)
-    # Not part of ALL; when a role is set, it is overridden all the same.
-    return (_RESET_ALL, _RESET_ROLE)
+        reset += _set(session.reported, local=False)
+    return reset
 
 
-def _set(settings: tuple[tuple[str, str], ...]) -> tuple[Statement, ...]:
+def _set(settings: tuple[tuple[str, str], ...], *, local: bool = True) -> tuple[Statement, ...]:
     if not settings:
         return ()
     args = tuple(part for setting in settings for part in setting)
-    return (Statement(_settings_sql(len(settings)), args),)
+    return (Statement(_settings_sql(len(settings), local), args),)
 
 
 @lru_cache(maxsize=128)
-def _settings_sql(count: int) -> str:
-    """Set `count` settings for the transaction, in order, and return no rows.
+def _settings_sql(count: int, local: bool) -> str:
+    """Set `count` settings for the transaction, or the session, in order; return no rows.
 
     num_nulls is never negative, which the planner does not know: every argument is
     evaluated, and no row is left.
     """
-    calls = [f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(count)]
+    calls = [
+        f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, {str(local).lower()})"
+        for n in range(count)
+    ]
     counts = (
         f"pg_catalog.num_nulls({', '.join(calls[first : first + _MOST_FUNCTION_ARGUMENTS])})"
         for first in range(0, count, _MOST_FUNCTION_ARGUMENTS)

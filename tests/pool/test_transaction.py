@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -13,10 +14,10 @@ from pool import transaction
 from pool.connection import connect
 from pool.dsn import parse_dsn
 from pool.embedded import EmbeddedPostgres
-from pool.errors import DatabaseError
-from pool.model import AccessMode, Outcome, Row, Statement, Transaction
+from pool.errors import ConnectionLost, DatabaseError
+from pool.model import AccessMode, Outcome, Row, Statement, Transaction, keep_always
 from pool.session import Session
-from tests.pool.conftest import Admin, execute
+from tests.pool.conftest import Admin, MakePool, execute
 from tests.pool.relay import Relay
 
 _ADD = "insert into api.ledger (note) values ($1) returning note"
@@ -462,3 +463,130 @@ async def test_nothing_survives_a_transaction(
         f" from api.ledger) = '{''.join(sorted(expected))}'; end $$",
     )
     await session.close(5)
+
+
+@pytest.mark.parametrize("keep", [None, yes])
+async def test_a_session_of_a_poolers_is_reset_to_what_the_pooler_made_of_it(
+    server: EmbeddedPostgres, keep: object
+) -> None:
+    """Before: what another of the pooler's clients left in the server's session."""
+    options: dict[str, object] = {"keep": keep} if keep else {}
+    dsn = server.dsn_for(user="web") + "&application_name=poolers&timezone=Asia/Tokyo"
+    target = parse_dsn(dsn, application_name="", env={})
+    session = await connect(target, prepared_statements=False)
+    # It shows as what PgBouncer has set: with SET, not at the start of the connection.
+    lasting = reading(
+        "select set_config('edge.x', 'leak', false), set_config('role', 'writer', false),"
+        " set_config('timezone', 'UTC', false), set_config('application_name', 'x', false)",
+        **options,
+    )
+    shown = _PASSED_ON.replace("client_encoding", "application_name")
+    for _ in range(2):
+        await transaction.run(session, lasting)
+        assert text(await transaction.run(session, reading(shown, **options))) == [
+            *("True", "", "Asia/Tokyo", "poolers"),
+        ]
+    await session.close(5)
+
+
+async def test_the_position_after_a_commit(web: Session, admin: Admin) -> None:
+    at = "select pg_current_wal_insert_lsn()::text"
+    ways: list[dict[str, object]] = [{}, {"keep": yes}, {"rollback": True}, {"keep": no}]
+    for number, options in enumerate(ways):
+        before = await admin.fetchval(at)
+        tx = adding(f"located {number}", locates=True, **options)
+        position = (await transaction.run(web, tx)).position
+        if number < 2:
+            past = "select $1::text::pg_lsn > $2::text::pg_lsn"
+            assert await admin.fetchval(past, position, before)
+        else:
+            assert position is None
+    assert (await transaction.run(web, adding("not asked"))).position is None
+
+
+@pytest.mark.parametrize(
+    "limit, seconds",
+    [
+        (None, None),
+        ("0", None),
+        ("0ms", None),
+        ("nonsense", None),
+        ("", None),
+        ("1000", 2 * 1.0 + 5),
+        ("250ms", 2 * 0.25 + 5),
+        ("1.5 s", 2 * 1.5 + 5),
+        (" 2min ", 2 * 120 + 5),
+        ("1h", 2 * 3600 + 5),
+    ],
+)
+def test_how_long_an_answer_may_take(limit: str | None, seconds: float | None) -> None:
+    given = () if limit is None else (("statement_timeout", limit),)
+    assert transaction.patience(reading("", settings=given)) == seconds
+
+
+def test_the_last_limit_counts_and_each_statement_has_its_own() -> None:
+    given = (("statement_timeout", "0"), ("statement_timeout", "1s"))
+    one = Statement("select 1")
+    assert transaction.patience(reading("", settings=given, before=one, after=one)) == 9.0
+
+
+async def test_a_server_that_is_gone_is_given_up(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "_GRACE", 0.2)
+    session = await connect(parse_dsn(relay.dsn(), application_name="held", env={}))
+    relay.hold()
+    tx = reading("select 1", settings=(("statement_timeout", "100ms"),))
+    with pytest.raises(ConnectionLost, match="did not answer"):
+        await transaction.run(session, tx)
+    assert session.broken
+    session.terminate()
+
+
+async def test_writers_do_not_notice_that_tables_change(
+    make_pool: MakePool, admin: Admin
+) -> None:
+    """Cached plans go stale under load, in reads, writes and whole blocks: nothing is lost,
+    nothing is done twice."""
+    await admin.execute(
+        "drop table if exists api.moving; grant usage on schema api to writer;"
+        "create table api.moving (n int, note text); grant all on api.moving to writer"
+    )
+    pool = make_pool(size=4)
+    changing = True
+    numbers = itertools.count()
+    done: list[int] = []
+
+    async def write() -> None:
+        while changing:
+            number = next(numbers)
+            insert = "insert into api.moving (n) values ($1) returning *"
+            everything = Statement("select * from api.moving where n = $1", (str(number),))
+            shape = number % 3
+            tx = Transaction(
+                Statement(insert, (str(number),)),
+                access="read write",
+                settings=_AS_WRITER,
+                before=Statement("select * from api.moving limit 1"),
+                keep=yes if shape else keep_always,
+                after=everything if shape == 2 else None,
+            )
+            await pool.run(tx)
+            done.append(number)
+            await pool.run(Transaction(everything))
+
+    writers = [asyncio.create_task(write()) for _ in range(6)]
+    for round_ in range(25):
+        column = f"c{round_}"
+        await admin.execute(f"alter table api.moving add {column} int default 1")
+        await asyncio.sleep(0.02)
+        await admin.execute(f"alter table api.moving drop {column}")
+        await admin.execute(
+            f"alter table api.moving alter note type {'varchar' if round_ % 2 else 'text'}"
+        )
+    changing = False
+    await asyncio.gather(*writers)
+    assert len(done) > 50
+    found = await admin.fetch("select n from api.moving order by n")
+    assert [row[0] for row in found] == sorted(done)
+    await admin.execute("drop table api.moving")
