@@ -1,7 +1,8 @@
 """Read a database's catalogs and make the schema cache of them.
 
 In: a pool and what to expose. Out: a `SchemaCache`. Two transactions: the server's
-version decides about the statement, and the statement reads everything from one snapshot.
+version decides about the statement, and the statement reads everything from one snapshot,
+which the one for `Facts` shares.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import asyncio
 import gc
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pool.model import Outcome, Statement, Transaction
 from proxy.schema_cache.decode import schema_cache, with_role_settings
+from proxy.schema_cache.fact_queries import facts_sql
+from proxy.schema_cache.facts import read_facts
 from proxy.schema_cache.model import SchemaCache
 from proxy.schema_cache.queries import SETTINGS, VERSION, introspection_sql, role_settings_sql
 
@@ -31,7 +34,8 @@ class CacheOptions:
 
     `schemas`: db-schemas; all must exist. `extra_search_path`: db-extra-search-path; its
     views lead from exposed views to tables. `hoisted_settings`: db-hoisted-tx-settings,
-    regular expressions over a function's `name=value` settings.
+    regular expressions over a function's `name=value` settings. `with_facts`: read what a
+    response cache must know as well.
     """
 
     schemas: tuple[str, ...]
@@ -41,6 +45,7 @@ class CacheOptions:
         "plan_filter.statement_cost_limit",
         "default_transaction_isolation",
     )
+    with_facts: bool = False
 
 
 def statement(options: CacheOptions, server_version: int) -> Statement:
@@ -63,22 +68,35 @@ async def load_schema_cache(pool: Pool, options: CacheOptions) -> SchemaCache:
     """
     found = await pool.run(Transaction(Statement(VERSION), settings=SETTINGS))
     server_version = int(found.rows[0][0])
-    outcome = await pool.run(Transaction(statement(options, server_version), settings=SETTINGS))
+    facts = Statement(facts_sql(server_version)) if options.with_facts else None
+    reading = Transaction(
+        statement(options, server_version),
+        settings=SETTINGS,
+        # Both statements must speak of the same moment.
+        isolation="repeatable read" if options.with_facts else None,
+        after=facts,
+    )
+    outcome = await pool.run(reading)
+    known = tuple(outcome.after_rows[0]) if options.with_facts else None
     # A large schema takes a second to decode; requests go on meanwhile.
     return await asyncio.to_thread(
-        _decoded, tuple(outcome.rows[0]), server_version, options.schemas
+        _decoded, tuple(outcome.rows[0]), known, server_version, options.schemas
     )
 
 
 def _decoded(
-    row: Sequence[bytes | str | None], server_version: int, schemas: Sequence[str]
+    row: Sequence[bytes | str | None],
+    facts: Sequence[bytes | str | None] | None,
+    server_version: int,
+    schemas: Sequence[str],
 ) -> SchemaCache:
     # Nothing of what is made is garbage, but looking for some would take a third of the
     # time, and hold up all threads while it does. Loads that overlap leave it switched on.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return schema_cache(row, server_version, schemas)
+        cache = schema_cache(row, server_version, schemas)
+        return cache if facts is None else replace(cache, facts=read_facts(facts))
     finally:
         if was_enabled:
             gc.enable()

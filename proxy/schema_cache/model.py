@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from proxy.schema_cache.facts import Facts
 
 
 class QualifiedName(NamedTuple):
@@ -218,7 +221,8 @@ class SchemaCache:
     of the computed relationship's function);
     `representations` maps (source type, target type) to the casting function's SQL name.
     `role_settings` are ALTER ROLE settings that the connecting user may set for a role it
-    can switch to. `server_version` is server_version_num.
+    can switch to. `server_version` is server_version_num. `facts` are what invalidation must
+    know; None unless they were asked for.
     """
 
     tables: Mapping[QualifiedName, Table] = field(default_factory=dict)
@@ -231,3 +235,4 @@ class SchemaCache:
     role_settings: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     role_isolation: Mapping[str, IsolationLevel] = field(default_factory=dict)
     server_version: int = 0
+    facts: Facts | None = field(default=None, repr=False)

@@ -1,0 +1,54 @@
+"""A database in which most things depend on others in some way, and plans over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pool import Pool
+from pool.embedded import EmbeddedPostgres
+from proxy.plan.model import Plan
+from proxy.plan.planner import PlanRules, plan_request
+from proxy.plan.read import ReadRules
+from proxy.request.api_request import RequestRules, read_api_request
+from proxy.request.model import HttpRequest
+from proxy.schema_cache.load import CacheOptions, load_schema_cache
+from proxy.schema_cache.model import SchemaCache
+from tests.conftest import MakeDatabase
+
+MakePlan = Callable[..., Plan]
+
+_RULES = PlanRules(read=ReadRules(aggregates_enabled=True))
+
+
+@pytest.fixture(scope="session")
+def dependent(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> SchemaCache:
+    """The schema cache of dependencies.sql, with its facts."""
+    name = make_database(Path(__file__).with_name("dependencies.sql"))
+    return asyncio.run(load(postgres.dsn_for(name)))
+
+
+async def load(dsn: str) -> SchemaCache:
+    """The schema cache of schema `api`, with its facts."""
+    pool = Pool(dsn, size=1)
+    try:
+        return await load_schema_cache(pool, CacheOptions(("api",), (), with_facts=True))
+    finally:
+        await pool.close()
+
+
+@pytest.fixture(scope="session")
+def plan(dependent: SchemaCache) -> MakePlan:
+    """The plan for a request on that database."""
+
+    def make(target: str, method: str = "GET", body: str = "", prefer: str = "") -> Plan:
+        path, _, query = target.encode().partition(b"?")
+        headers = ((b"prefer", prefer.encode()),) if prefer else ()
+        http = HttpRequest(method, path, query, headers, body.encode())
+        request = read_api_request(http, RequestRules(schemas=("api",)))
+        return plan_request(request, dependent, _RULES).plan
+
+    return make
