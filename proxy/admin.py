@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from quart import Quart, request
+from quart import Quart, abort, request
 from quart import Response as QuartResponse
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -28,7 +28,7 @@ class Health(Protocol):
 
     @property
     def pending(self) -> bool:
-        """The schema cache is not loaded yet, or the database is away."""
+        """No app has loaded its schema cache yet, or the databases are away."""
 
 
 def _no_metrics(_accept: str) -> tuple[bytes, str]:
@@ -36,14 +36,28 @@ def _no_metrics(_accept: str) -> tuple[bytes, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class AppReport:
+    """What is told of one app: whether it can answer, and the two that `Reports` has too."""
+
+    ready: bool
+    schema_cache: bytes
+    config: str
+
+
+def _no_app(_name: str) -> AppReport | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Reports:
     """What the admin server shows: the schema cache in JSON, empty while there is none; the
     settings in use without their secrets; the metrics, in the format that an Accept header
-    prefers, and their content type."""
+    prefers, and their content type; and what of one app, None for a name that is no app's."""
 
     schema_cache: Callable[[], bytes] = bytes
     config: Callable[[], str] = str
     metrics: Callable[[str], tuple[bytes, str]] = _no_metrics
+    of_app: Callable[[str], AppReport | None] = _no_app
 
 
 Answer = Callable[[Health, Reports], QuartResponse]
@@ -62,8 +76,9 @@ def _live(health: Health, _: Reports) -> QuartResponse:
     return _status(200 if health.live else 500)
 
 
-def _ready(health: Health, _: Reports) -> QuartResponse:
-    if health.pending:
+def _ready(health: Health, reports: Reports) -> QuartResponse:
+    report = _asked_for(reports)
+    if health.pending if report is None else not report.ready:
         return _status(503)
     return _status(200 if health.live else 500)
 
@@ -74,11 +89,26 @@ def _metrics(_: Health, reports: Reports) -> QuartResponse:
 
 
 def _schema_cache(_: Health, reports: Reports) -> QuartResponse:
-    return QuartResponse(reports.schema_cache(), content_type=_JSON)
+    report = _asked_for(reports)
+    body = reports.schema_cache() if report is None else report.schema_cache
+    return QuartResponse(body, content_type=_JSON)
 
 
 def _config(_: Health, reports: Reports) -> QuartResponse:
-    return QuartResponse(reports.config(), content_type=_TEXT)
+    report = _asked_for(reports)
+    text = reports.config() if report is None else report.config
+    return QuartResponse(text, content_type=_TEXT)
+
+
+def _asked_for(reports: Reports) -> AppReport | None:
+    """The report on the app that `?app=` names; None without it. An unknown one is 404."""
+    name = request.args.get("app")
+    if name is None:
+        return None
+    report = reports.of_app(name)
+    if report is None:
+        abort(404)
+    return report
 
 
 ENDPOINTS: Final = (
@@ -86,7 +116,8 @@ ENDPOINTS: Final = (
     Endpoint(
         "/ready",
         "200 when requests can be answered; 503 while the schema cache was not loaded or the"
-        " database is away; 500 while the server starts or stops.",
+        " database is away; 500 while the server starts or stops. With several apps 200 when"
+        " any of them can answer.",
         _ready,
     ),
     Endpoint("/metrics", "The metrics, for Prometheus.", _metrics),

@@ -7,20 +7,36 @@ service itself.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.cors import CorsPolicy
-from proxy.data_plane import AsgiApp, DataPlane, EdgeOptions, Limits, Receive, Scope, Send
-from proxy.docs_page.model import docs_page
+from proxy.data_plane import (
+    Answer,
+    AsgiApp,
+    DataPlane,
+    EdgeOptions,
+    Limits,
+    Receive,
+    Scope,
+    Send,
+)
+from proxy.docs_page.model import DocsPage, docs_page
+from proxy.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
+from proxy.routing import length_of_prefix
 
 if TYPE_CHECKING:
     from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+Choose = Callable[[Scope], "Front | None"]
+"""Whose a request is, by its scope."""
 
 
 class Service(Protocol):
@@ -43,21 +59,53 @@ class Service(Protocol):
         """Give everything back; called after the last response was sent."""
 
 
-class EdgeApp:
-    """The data plane, the docs page beside it, and the service's life bound to the ASGI
-    lifespan."""
+class Front:
+    """What the requests of one app meet: the data plane, and the docs page beside it.
 
-    def __init__(self, service: Service, options: EdgeOptions | None = None) -> None:
-        self.service = service
-        self.data_plane = DataPlane(service.answer, options)
+    `name` is the app's, if it has one. `requests` are those being answered.
+    """
+
+    def __init__(
+        self, answer: Answer, options: EdgeOptions | None = None, name: str = ""
+    ) -> None:
+        self.name = name
+        self.data_plane = DataPlane(answer, options, app=name)
+        self.requests = 0
+        self._emptied: asyncio.Event | None = None
         self._docs_app: AsgiApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.name:
+            CURRENT_APP.set(self.name)
         docs = self.data_plane.options.docs
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif docs is not None and scope["type"] == "http" and docs.covers(scope["path"]):
-            await self._docs()(scope, receive, send)
+        self.requests += 1
+        try:
+            if docs is None or scope["type"] != "http":
+                await self.data_plane(scope, receive, send)
+            else:
+                await self._beside_docs(docs, scope, receive, send)
+        finally:
+            self.requests -= 1
+            if self._emptied is not None and not self.requests:
+                self._emptied.set()
+
+    async def drained(self) -> None:
+        """Returns when no request is being answered."""
+        while self.requests:
+            self._emptied = self._emptied or asyncio.Event()
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    async def _beside_docs(
+        self, docs: DocsPage, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        prefix = self.data_plane.options.path_prefix
+        path: str = scope["path"]
+        below = path.removeprefix(prefix.decode())
+        if docs.covers(below):
+            raw: bytes = scope["raw_path"]
+            raw = raw[length_of_prefix(prefix, raw) or 0 :]
+            await self._docs()({**scope, "path": below, "raw_path": raw}, receive, send)
         else:
             await self.data_plane(scope, receive, send)
 
@@ -69,6 +117,32 @@ class EdgeApp:
             app: Any = docs_app(lambda: self.data_plane.options.docs)
             self._docs_app = app
         return self._docs_app
+
+
+class EdgeApp:
+    """The fronts of all apps, and the service's life bound to the ASGI lifespan.
+
+    `choose` may say whose a request is; where it does not, or is not set, the request is
+    for the service itself.
+    """
+
+    def __init__(self, service: Service, options: EdgeOptions | None = None) -> None:
+        self.service = service
+        self.front = Front(service.answer, options)
+        self.choose: Choose | None = None
+
+    @property
+    def data_plane(self) -> DataPlane:
+        """That of the service."""
+        return self.front.data_plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        choose = self.choose
+        front = None if choose is None else choose(scope)
+        await (front or self.front)(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -105,5 +179,6 @@ def edge_options(settings: Settings) -> EdgeOptions:
         cors=CorsPolicy(tuple(o.encode() for o in settings.server_cors_allowed_origins)),
         trace_header=trace.lower().encode() if trace else None,
         docs=docs_page(settings),
+        path_prefix=settings.path_prefix.encode(),
         verbosity=settings.client_error_verbosity,
     )

@@ -70,6 +70,7 @@ def app_state(
             root_spec=settings.db_root_spec,
             allow_transaction_override=settings.db_tx_end.endswith("-allow-override"),
             schema_prefix=settings.url_schema_prefix,
+            base_path=settings.path_prefix,
         ),
         plan_rules=PlanRules(
             read=ReadRules(
@@ -98,6 +99,7 @@ def app_state(
             proxy_uri=settings.openapi_server_proxy_uri,
             security_active=settings.openapi_security_active,
             schemas=settings.db_schemas,
+            base_path=settings.path_prefix,
         ),
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,

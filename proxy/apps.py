@@ -70,7 +70,8 @@ class App:
     `reread` gives what the configuration file and the environment say now; without it a
     reload reads the database's settings only. Until the schema cache is loaded every request
     is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
-    called once when the database is lost and `db-pool-automatic-recovery` is off.
+    called once when the database is lost and `db-pool-automatic-recovery` is off, which
+    means nothing without it.
     """
 
     def __init__(
@@ -161,22 +162,21 @@ class App:
             raise
 
     def _note_loss(self, error: PoolError) -> None:
-        if self._settings.db_pool_automatic_recovery or self._gave_up:
+        if self._settings.db_pool_automatic_recovery or self._gave_up or not self._on_loss:
             return
         self._gave_up = True
         logger.critical("The database is lost, and automatic recovery is off: %s", error)
-        if self._on_loss is not None:
-            self._on_loss()
+        self._on_loss()
 
     # --- life ---------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, *, patient: bool = False) -> None:
         """Opens the pool, begins to listen, reads settings and schema.
 
         A database that is away is tried again in the background, with back-off, while
         the server already answers 503. Raises ConnectionFailed when trying again would
         not help (the database refuses the user or does not exist), and SettingsError when
-        the database's settings make no sense.
+        the database's settings make no sense; `patient`, both are tried again as well.
         """
         if self._key_source is not None:
             self._key_source.start()
@@ -189,12 +189,19 @@ class App:
             await self.reload(BOTH)
         except ConnectionFailed as error:
             recovers = self._settings.db_pool_automatic_recovery
-            if not recovers or (error.sqlstate or "").startswith(_REFUSALS):
+            hopeless = not recovers or (error.sqlstate or "").startswith(_REFUSALS)
+            if hopeless and not patient:
                 raise
             logger.warning("%s", error)
             self._reloads.ask(BOTH)
         except PoolError as error:
             logger.warning("The schema cache could not be loaded: %s", error)
+            self._reloads.ask(BOTH)
+        except SettingsError as error:
+            if not patient:
+                raise
+            for problem in error.problems:
+                logger.error("The database's settings make no sense: %s", problem)
             self._reloads.ask(BOTH)
         self._reloads.start()
 
@@ -230,6 +237,13 @@ class App:
             self._reloads.ask(BOTH)
 
     # --- reloads ------------------------------------------------------------------------
+
+    def rewrite(self, settings: Settings) -> None:
+        """Take `settings` for what is written outside the database, with the next reload.
+
+        They differ from the former in what a reload can change.
+        """
+        self._written = settings
 
     def ask_reload(self, parts: frozenset[Part]) -> None:
         """Reload `parts` soon; returns at once."""

@@ -21,7 +21,7 @@ from typing import Final, NoReturn, ParamSpec, TypeVar
 import click
 
 from pool import Pool, PoolError
-from proxy.settings import Settings, SettingsError, load_settings
+from proxy.settings import Loaded, NamedApp, Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _FLAGS: Final = {
 }
 """PostgREST's flags, and the commands that do the same."""
 
+APP = click.option("--app", metavar="NAME", help="Which of the apps, if there are several.")
 CONFIG = click.argument("config", required=False, type=click.Path(path_type=Path))
 
 
@@ -114,11 +115,22 @@ def _with_database(settings: Settings, action: Callable[[Pool, Settings], Awaita
     return asyncio.run(run())
 
 
-def _load(config: Path | None) -> Settings:
+def _load(config: Path | None) -> Loaded:
     loaded = load_settings(config, os.environ)
     for warning in loaded.warnings:
         click.echo(f"edgerest: warning: {warning}", err=True)
-    return loaded.settings
+    return loaded
+
+
+def _app_of(loaded: Loaded, name: str | None) -> Settings:
+    """The settings of the app `name`, or of the only one."""
+    if name is None and len(loaded.apps) <= 1:
+        return loaded.apps[0].settings if loaded.apps else loaded.settings
+    settings = {app.name: app.settings for app in loaded.apps}.get(name or "")
+    if settings is None:
+        names = ", ".join(app.name for app in loaded.apps) or "no app has a name here"
+        _fail(f"--app: name one of the apps: {names}")
+    return settings
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -139,10 +151,10 @@ def serve(config: Path | None) -> int:
     from proxy.commands.diagnostics import start_diagnostics
     from proxy.server import serve as run_server
 
-    settings = _load(config)
-    start_diagnostics(settings.log_level)
+    loaded = _load(config)
+    start_diagnostics(loaded.settings.log_level)
     logger.info("Starting edgerest %s", version("edgerest"))
-    return run_server(settings, reread=lambda: load_settings(config, os.environ))
+    return run_server(loaded, reread=lambda: load_settings(config, os.environ))
 
 
 @main.command()
@@ -170,6 +182,7 @@ def demo(port: int, rows: int) -> int:
 
 @main.command()
 @CONFIG
+@APP
 @click.option("--role", help="The role to act as.")
 @click.option(
     "--claim",
@@ -185,6 +198,7 @@ def demo(port: int, rows: int) -> int:
 @_telling
 def token(
     config: Path | None,
+    app: str | None,
     role: str | None,
     claims: tuple[str, ...],
     expires: str,
@@ -193,7 +207,7 @@ def token(
     """Print a token for local use, signed with jwt-secret (HS256)."""
     from proxy.commands.token import parse_claims, parse_span, sign_token
 
-    settings = _load(config)
+    settings = _app_of(_load(config), app)
     if secret is not None:
         settings = replace(settings, jwt_secret=secret, jwt_secret_is_base64=False)
     signed = sign_token(
@@ -216,30 +230,33 @@ def check(config: Path | None) -> int:
     marks = {"good": "ok", "doubtful": "warning", "bad": "error"}
     failed = False
 
-    def tell(finding: Finding) -> None:
+    def tell(finding: Finding, app: str = "") -> None:
         nonlocal failed
         failed = failed or finding.verdict == "bad"
-        click.echo(f"{marks[finding.verdict]}: {finding.text}", err=finding.verdict != "good")
+        text = f"apps.{app}: {finding.text}" if app else finding.text
+        click.echo(f"{marks[finding.verdict]}: {text}", err=finding.verdict != "good")
 
-    async def ask(settings: Settings) -> None:
-        pool = Pool(settings.db_uri, size=1)
+    async def ask(app: NamedApp) -> None:
+        pool = Pool(app.settings.db_uri, size=1)
         try:
-            async for finding in check_database(pool, settings):
-                tell(finding)
+            async for finding in check_database(pool, app.settings):
+                tell(finding, app.name)
         finally:
             await pool.close()
 
-    settings = _load(config)
-    for finding in check_machine(settings):
+    loaded = _load(config)
+    for finding in check_machine(loaded.settings):
         tell(finding)
-    asyncio.run(ask(settings))
+    for app in loaded.apps or (NamedApp("", loaded.settings),):
+        asyncio.run(ask(app))
     return 1 if failed else 0
 
 
 @main.command()
 @CONFIG
+@APP
 @_telling
-def schema(config: Path | None) -> None:
+def schema(config: Path | None, app: str | None) -> None:
     """Print the schema cache as JSON: what the server knows about the database."""
     from proxy.schema_cache.dump import schema_cache_json
     from proxy.schema_cache.load import CacheOptions, load_schema_cache
@@ -252,17 +269,18 @@ def schema(config: Path | None) -> None:
         )
         return schema_cache_json(await load_schema_cache(pool, options))
 
-    click.echo(_with_database(_load(config), read))
+    click.echo(_with_database(_app_of(_load(config), app), read))
 
 
 @main.command()
 @CONFIG
+@APP
 @_telling
-def ready(config: Path | None) -> int:
+def ready(config: Path | None, app: str | None) -> int:
     """Ask the admin server of a running server whether it is ready."""
     from proxy.commands.ready import ask_ready
 
-    answer = ask_ready(_load(config))
+    answer = ask_ready(_load(config).settings, app)
     click.echo(answer.text, err=not answer.ready)
     return 0 if answer.ready else 1
 
@@ -272,14 +290,18 @@ def ready(config: Path | None) -> int:
 @_telling
 def dump_config(config: Path | None) -> None:
     """Print every setting with its value, those of the database included."""
-    from proxy.settings.dump import dump_settings
+    from proxy.settings.dump import dump_apps
 
-    async def dump(_: Pool, settings: Settings) -> str:
-        return dump_settings(settings)
+    async def found(_: Pool, settings: Settings) -> Settings:
+        return settings
 
-    settings = _load(config)
-    text = _with_database(settings, dump) if settings.db_config else dump_settings(settings)
-    click.echo(text, nl=False)
+    def used(settings: Settings) -> Settings:
+        return _with_database(settings, found) if settings.db_config else settings
+
+    loaded = _load(config)
+    apps = [NamedApp(app.name, used(app.settings)) for app in loaded.apps]
+    settings = loaded.settings if apps else used(loaded.settings)
+    click.echo(dump_apps(settings, apps), nl=False)
 
 
 @main.command(hidden=True)

@@ -27,6 +27,7 @@ from proxy.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
 from proxy.response.model import BODILESS, Response
+from proxy.routing import length_of_prefix
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -80,13 +81,14 @@ class EdgeOptions:
     """What the edge does besides passing requests on; swapped whole on a reload.
 
     `trace_header` (lower case) is echoed from the request into the response; `docs` is where
-    a docs page is, if there is one.
+    a docs page is, if there is one. `path_prefix` is what paths begin with and is taken off.
     """
 
     limits: Limits = field(default_factory=Limits)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     trace_header: bytes | None = None
     docs: DocsPage | None = None
+    path_prefix: bytes = b""
     verbosity: Verbosity = "verbose"
 
 
@@ -109,7 +111,7 @@ class DataPlane:
 
     `answer` returns a `Response` also for failures that it foresees. `beside` gets every
     scope that is not `http`; without it WebSockets are refused. `observer` may be set at
-    any time.
+    any time. `app` is the name that requests are recorded under.
     """
 
     def __init__(
@@ -118,17 +120,19 @@ class DataPlane:
         options: EdgeOptions | None = None,
         *,
         beside: AsgiApp | None = None,
+        app: str = "",
     ) -> None:
         self.answer = answer
         self.options = options or EdgeOptions()
         self.beside = beside
+        self.app = app
         self.observer: Observer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             observer = self.observer
             if observer is None:
-                await self._serve(scope, receive, send, Record())
+                await self._serve(scope, receive, send, Record(app=self.app))
             else:
                 await self._serve_observed(scope, receive, send, observer)
         elif self.beside is not None:
@@ -142,7 +146,7 @@ class DataPlane:
     async def _serve_observed(
         self, scope: Scope, receive: Receive, send: Send, observer: Observer
     ) -> None:
-        record, response = Record(), None
+        record, response = Record(app=self.app), None
         observer.began(scope, record)
         try:
             response = await self._serve(scope, receive, send, record)
@@ -263,8 +267,28 @@ def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response
         if absolute is None:
             raise api_error("EDGE400", message="The request target must be a path")
         path = path[absolute.end() :] or b"/"
+    if options.path_prefix:
+        path = path[length_of_prefix(options.path_prefix, path) or 0 :]
+        path = path if path.startswith(b"/") else b"/" + path
     request = HttpRequest(method, path, query, headers)
     return request, preflight(options.cors, method, headers)
+
+
+def place_of(scope: Scope) -> tuple[bytes, bytes]:
+    """The host that a request names, and its path.
+
+    A target in absolute form names both, whatever the Host header says (RFC 9112, 3.2.2).
+    """
+    path: bytes = scope["raw_path"]
+    if not path.startswith(b"/"):
+        absolute = _ABSOLUTE_FORM.match(path)
+        if absolute is not None:
+            authority = absolute[0].partition(b"://")[2].rpartition(b"@")[2]
+            return authority, path[absolute.end() :] or b"/"
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return value, path
+    return b"", path
 
 
 def has_body(scope: Scope) -> bool:

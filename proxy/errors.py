@@ -104,6 +104,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE415", 415, "A QUERY takes a body of the type application/x-www-form-urlencoded"),
     ("EDGE431", 431, "The request headers are larger than this server accepts"),
     ("EDGE400", 400, "{message}"),
+    ("EDGE404", 404, "No app is served at this host and path"),
     ("EDGE503", 503, "The keys that tokens are verified with could not be fetched yet"),
     ("EDGE504", 504, "The request could not be answered by its deadline"),
     ("EDGE529", 503, "Too many requests are waiting for a database connection"),

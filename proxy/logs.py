@@ -13,6 +13,7 @@ import re
 import select
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -35,6 +36,9 @@ LOWEST_STATUS: Final[dict[LogLevel, int]] = {
     "debug": 0,
 }
 """Responses from this status on are logged (PostgREST docs, "log-level")."""
+
+CURRENT_APP: Final[ContextVar[str]] = ContextVar("app", default="")
+"""The name of the app that the running task works for, for the diagnostics."""
 
 _PIPE_BUF: Final = 4096
 """Bytes that are written to a pipe in one piece whatever other processes write (POSIX)."""
@@ -157,6 +161,11 @@ class Field:
 FIELDS: Final = (
     Field("time", "When the response was sent (RFC 3339, UTC).", lambda e: _utc(e.at)),
     Field("client", "The peer's address; null over a Unix socket.", lambda e: e.client),
+    Field(
+        "app",
+        "The app's name; null without `[apps]` in the configuration, or when none was meant.",
+        lambda e: e.record.app or None,
+    ),
     Field("role", "The database role; null when nobody was let in.", lambda e: e.record.role),
     Field("method", "The request method.", lambda e: e.method),
     Field("path", "The path as it came, percent-encoded.", lambda e: _text(_split(e)[0])),
@@ -332,7 +341,3 @@ class AccessLog:
             for line in sql_lines(record.transaction):
                 logger.info("%s", line)
         self._writer.write(apache_line(entry))
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._writer.flush()

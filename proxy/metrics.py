@@ -7,17 +7,23 @@ forked); whoever is asked sums up the rows. So one address shows the whole serve
 that is replaced goes on where the one before it stopped, and counting a request takes no
 lock and no library: prometheus-client only writes the text.
 
+With several apps every app has a row in each worker (`Slots` says which), and its series
+have the label `app`.
+
 Names that begin with `pgrst_` are PostgREST's (docs, "Metrics").
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import math
 import mmap
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkstemp
 from time import perf_counter
 from typing import Final, Literal, TypeAlias
 
@@ -131,6 +137,9 @@ METRICS: Final = (
 
 BUILD_INFO: Final = "edgerest_build_info"
 """Always 1; its labels are the version, the PostgREST version it follows, and the engine."""
+APP_LABEL: Final = "app"
+"""The label of all series when there are several apps; empty for requests that are for none
+of them."""
 WORKERS: Final = "edgerest_workers"
 """How many processes serve."""
 
@@ -149,27 +158,72 @@ def _offsets() -> tuple[Mapping[tuple[str, ...], int], int]:
 OFFSETS, CELLS = _offsets()
 
 
+SLOTS: Final = 1024
+"""How many names of apps a server can tell apart in its life; those that come later share
+the last row. What nobody writes to takes no memory."""
+_NAME_BYTES: Final = 64
+
+
+class Slots:
+    """Which row is whose, in memory that processes forked from now on share.
+
+    A name keeps its row for good, so that a worker that is replaced, or an app that comes
+    back, counts on. The first row is that of requests for no app, or for the only one.
+    """
+
+    def __init__(self, slots: int = SLOTS) -> None:
+        self._last = slots - 1
+        self._names = mmap.mmap(-1, slots * _NAME_BYTES)
+        # The lock of a process that dies is free again.
+        self._lock, path = mkstemp(prefix="edgerest-")
+        Path(path).unlink()
+
+    def of(self, name: str) -> int:
+        """The row of the app `name`."""
+        if not name:
+            return 0
+        wanted = name.encode().ljust(_NAME_BYTES, b"\0")
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            for slot in range(1, self._last):
+                place = slice(slot * _NAME_BYTES, (slot + 1) * _NAME_BYTES)
+                if not any(self._names[place]):
+                    self._names[place] = wanted
+                if self._names[place] == wanted:
+                    return slot
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        return self._last
+
+
 class Board:
     """The rows of all workers, in memory that processes forked from now on share."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, slots: int = 1) -> None:
         self.workers: Final = workers
-        memory = memoryview(mmap.mmap(-1, workers * CELLS * 8)).cast("d")
-        self._rows = [memory[n * CELLS : (n + 1) * CELLS] for n in range(workers)]
+        self._slots = slots
+        self._memory = memoryview(mmap.mmap(-1, workers * slots * CELLS * 8)).cast("d")
 
-    def row(self, worker: int) -> Cells:
+    def _row(self, worker: int, slot: int) -> Cells:
+        start = (worker * self._slots + slot) * CELLS
+        return self._memory[start : start + CELLS]
+
+    def row(self, worker: int, slot: int = 0) -> Cells:
         """The cells of one worker. Its gauges are of a process that is gone: they are 0."""
-        cells = self._rows[worker]
+        cells = self._row(worker, slot)
         for metric in METRICS:
             if metric.kind == "gauge":
                 for values in metric.series():
                     cells[OFFSETS[metric.name, *values]] = 0.0
         return cells
 
-    def merged(self, metric: Described, values: tuple[str, ...]) -> Sequence[float]:
+    def merged(
+        self, metric: Described, values: tuple[str, ...], slot: int = 0
+    ) -> Sequence[float]:
         """The cells of one series over all workers."""
         start = OFFSETS[metric.name, *values]
-        columns = zip(*(row[start : start + metric.width] for row in self._rows), strict=True)
+        rows = [self._row(worker, slot) for worker in range(self.workers)]
+        columns = zip(*(row[start : start + metric.width] for row in rows), strict=True)
         return [max(column) if metric.highest else sum(column) for column in columns]
 
 
@@ -269,12 +323,22 @@ class Meter:
 # --- exposition -------------------------------------------------------------------------
 
 
+ShownApps = Callable[[], Sequence[tuple[str | None, int]]]
+"""The apps whose series are shown, with their slots; None for the one without label."""
+
+
+def _only_app() -> Sequence[tuple[str | None, int]]:
+    return ((None, 0),)
+
+
 class Exposition:
     """The numbers of a board as text; `build` are the labels of `edgerest_build_info`."""
 
-    def __init__(self, board: Board, build: Mapping[str, str]) -> None:
+    def __init__(
+        self, board: Board, build: Mapping[str, str], apps: ShownApps = _only_app
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(board, build))
+        self._registry.register(_Collector(board, build, apps))
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """The page and its content type, in the format that `accept` prefers: Prometheus'
@@ -284,33 +348,46 @@ class Exposition:
 
 
 class _Collector(Collector):
-    def __init__(self, board: Board, build: Mapping[str, str]) -> None:
+    def __init__(self, board: Board, build: Mapping[str, str], apps: ShownApps) -> None:
         self._board = board
         self._build = dict(build)
+        self._apps = apps
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(BUILD_INFO, "What is running.", labels=[*self._build])
         info.add_metric([*self._build.values()], 1)
         yield info
         yield GaugeMetricFamily(WORKERS, "Processes that serve.", self._board.workers)
+        apps = self._apps()
         for metric in METRICS:
-            yield self._family(metric)
+            yield self._family(metric, apps)
 
-    def _family(self, metric: Described) -> Metric:
-        labels = metric.label_names
+    def _family(self, metric: Described, apps: Sequence[tuple[str | None, int]]) -> Metric:
+        named = any(app is not None for app, _ in apps)
+        labels = (APP_LABEL, *metric.label_names) if named else metric.label_names
         if metric.kind == "histogram":
             histogram = HistogramMetricFamily(metric.name, metric.doc, labels=labels)
-            for values in metric.series():
-                *counts, total = self._board.merged(metric, values)
+            for values, (*counts, total) in self._series(metric, apps):
                 # Of some hundred series most never occur.
                 if any(counts) or not labels:
                     histogram.add_metric(values, [*_cumulative(counts)], total)
             return histogram
         family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
         single = family(metric.name, metric.doc, labels=labels)
-        for values in metric.series():
-            single.add_metric(values, self._board.merged(metric, values)[0])
+        for values, (value,) in self._series(metric, apps):
+            # Of what is for no app, only what has happened: it has no database.
+            if value or not named or values[0]:
+                single.add_metric(values, value)
         return single
+
+    def _series(
+        self, metric: Described, apps: Sequence[tuple[str | None, int]]
+    ) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
+        """The values of the labels, and the cells, of each series of each app."""
+        for app, slot in apps:
+            for values in metric.series():
+                cells = self._board.merged(metric, values, slot)
+                yield (values if app is None else (app, *values)), cells
 
 
 def _cumulative(counts: Sequence[float]) -> Iterator[tuple[str, float]]:

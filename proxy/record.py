@@ -37,8 +37,9 @@ class Record:
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
     `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
     request came to mean, and what it was planned with; for the response cache.
-    `deadline`: by when, in the event loop's time, the answer
-    must be there; None when nobody set one.
+    `deadline`: by when, in the event loop's time, the answer must be there; None when nobody
+    set one. `app`: the name of the app that it was for; nothing when there is only the one
+    that has none.
     """
 
     began: float = field(default_factory=perf_counter)
@@ -50,6 +51,7 @@ class Record:
     waited: float = 0.0
     received: int = 0
     deadline: float | None = None
+    app: str = ""
     trace: Trace | None = None
     identity: Identity | None = None
     plan: Plan | None = None

@@ -1,72 +1,62 @@
-"""Serve settings: the App they describe, on the engine and addresses they name.
+"""Serve a configuration: its apps, on the engine and addresses that it names.
 
-In: `Settings`. Out: an exit code, after the server was told to stop and has drained.
+In: `Loaded`. Out: an exit code, after the server was told to stop and has drained.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
-from proxy.admin import Reports
+from proxy.admin_view.reports import reports_on
 from proxy.app import EdgeApp, edge_options
-from proxy.apps import App
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
-from proxy.schema_cache.dump import schema_cache_json
+from proxy.many_apps import Apps
 from proxy.settings import Loaded, Settings
-from proxy.settings.dump import dump_settings
 from proxy.telemetry import Telemetry
 
 __all__ = ["ServerError", "serve", "server_options"]
 
 
 def serve(
-    settings: Settings,
+    loaded: Loaded,
     *,
     on_ready: OnReady | None = None,
     reread: Callable[[], Loaded] | None = None,
 ) -> int:
-    """Serve `settings` until SIGTERM or SIGINT; the exit code is 0 after a clean end.
+    """Serve `loaded` until SIGTERM or SIGINT; the exit code is 0 after a clean end.
 
     SIGUSR1 reloads the schema cache; SIGUSR2 the settings, those of file and environment
     through `reread`. Raises `ServerError` when an address, a certificate or the engine
     can't be had, and SettingsError when the database's settings make no sense. With
     `db-pool-automatic-recovery` off it ends with 1 when the database is lost.
     """
-    service = App(settings, reread=reread, on_loss=lambda: signal.raise_signal(signal.SIGTERM))
-    telemetry = Telemetry(settings, service)
+    settings = loaded.settings
+    apps = Apps(loaded, reread=reread, on_loss=lambda: signal.raise_signal(signal.SIGTERM))
+    telemetry = Telemetry(settings)
 
-    def watch_and_follow(edge: EdgeApp, worker: int) -> None:
-        def apply(settings: Settings) -> None:
-            edge.data_plane.options = edge_options(settings)
-            telemetry.follow(settings)
-
-        telemetry.open(worker, edge.data_plane)
-        service.follow(apply)
-
-    def schema_cache() -> bytes:
-        cache = service.state.cache
-        return b"" if cache is None else schema_cache_json(cache)
+    def watch(edge: EdgeApp, worker: int) -> None:
+        # Nobody's requests find no docs page either.
+        edge.data_plane.options = replace(edge.data_plane.options, docs=None)
+        edge.choose = apps.choose
+        telemetry.open(worker, apps, edge.data_plane)
 
     code = run_server(
-        service,
+        apps,
         server_options(settings),
         on_ready=on_ready,
-        on_app=watch_and_follow,
+        on_app=watch,
         on_end=telemetry.close,
         actions={
-            signal.SIGUSR1: lambda: service.ask_reload(frozenset(("schema",))),
-            signal.SIGUSR2: lambda: service.ask_reload(frozenset(("config",))),
+            signal.SIGUSR1: lambda: apps.ask_reload(frozenset(("schema",))),
+            signal.SIGUSR2: lambda: apps.ask_reload(frozenset(("config",))),
         },
-        reports=Reports(
-            schema_cache=schema_cache,
-            config=lambda: dump_settings(service.settings, redacted=True),
-            metrics=telemetry.metrics,
-        ),
+        reports=reports_on(apps, telemetry.metrics),
     )
-    return 1 if service.gave_up else code
+    return 1 if apps.gave_up else code
 
 
 def server_options(settings: Settings) -> ServerOptions:

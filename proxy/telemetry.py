@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
+from proxy.app import edge_options
 from proxy.apps import App
 from proxy.data_plane import DataPlane
 from proxy.engines.sockets import ServerError
 from proxy.logs import AccessLog, LineWriter, LogRules
-from proxy.metrics import Board, Exposition, Levels, Meter
+from proxy.many_apps import Apps, Served
+from proxy.metrics import SLOTS, Board, Exposition, Levels, Meter, Slots
 from proxy.record import Record
 from proxy.response.answer import POSTGREST_VERSION
 from proxy.response.model import Response
@@ -35,61 +38,105 @@ _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 class Telemetry:
-    """Watches the requests that `app` answers, as the settings say.
+    """Watches the requests that the apps of a server answer, as the settings say.
 
     Raises `ServerError` when tracing is asked for and not installed.
     """
 
-    def __init__(self, settings: Settings, app: App) -> None:
+    def __init__(self, settings: Settings) -> None:
         if settings.server_tracing_enabled and not tracing_is_installed():
             raise ServerError('server-tracing-enabled needs the extra "edgerest[otel]"')
-        self._app = app
-        self._tracing_enabled = settings.server_tracing_enabled
-        self._log_rules = log_rules(settings)
+        self._settings = settings
         self._board: Board | None = None
-        self._exposition: Exposition | None = None
+        self._slots: Slots | None = None
         # Without an admin server nobody could ask for the numbers.
         if settings.admin_server_port is not None or settings.admin_server_unix_socket:
-            self._board = Board(settings.server_workers)
-            self._exposition = Exposition(self._board, build_labels(settings))
-        self._worker: Watcher | None = None
+            self._board = Board(settings.server_workers, SLOTS)
+            self._slots = Slots()
+        self._worker = 0
+        self._writer: LineWriter | None = None
+        self._tracing: Tracing | None = None
+        self._apps: Apps | None = None
+        self._meters: dict[str, Meter] = {}
+        self._nowhere: Watcher | None = None
+        # Those of apps that have gone watch nothing any more.
+        self._watchers: WeakSet[Watcher] = WeakSet()
 
-    def open(self, worker: int, plane: DataPlane) -> None:
-        """Begin to watch the requests of `plane` in this process, the server's `worker`."""
+    def open(self, worker: int, apps: Apps, nowhere: DataPlane) -> None:
+        """Begin to watch the requests of `apps` in this process, the server's `worker`.
+
+        `nowhere` answers those that are for none of them.
+        """
         loop = asyncio.get_running_loop()
-        log = AccessLog(LineWriter(sys.stdout.fileno(), loop.call_soon), self._log_rules)
-        meter = None if self._board is None else Meter(self._board.row(worker))
-        tracing = None
-        if self._tracing_enabled:
+        self._worker, self._apps = worker, apps
+        self._writer = LineWriter(sys.stdout.fileno(), loop.call_soon)
+        if self._settings.server_tracing_enabled:
             from proxy.tracing import Tracing, exporting_provider
 
             # Its thread must not exist before workers are forked.
-            tracing = Tracing(exporting_provider())
-        self._worker = Watcher(plane, log, meter, tracing)
+            self._tracing = Tracing(exporting_provider())
+        self._nowhere = self._watcher(nowhere, "")
+        apps.watch(self._watch)
         if self._board is not None and self._board.workers > 1:
             self._look_again(loop)
 
-    def follow(self, settings: Settings) -> None:
-        """Log as `settings` say from now on."""
-        self._log_rules = log_rules(settings)
-        if self._worker is not None:
-            self._worker.follow(self._log_rules)
-
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """The page of /metrics and its content type."""
+        if self._board is None:
+            return b"", "text/plain"
         self._look()
-        return (
-            (b"", "text/plain") if self._exposition is None else self._exposition.text(accept)
-        )
+        exposition = Exposition(self._board, build_labels(self._settings), self._shown_apps)
+        return exposition.text(accept)
 
     def close(self) -> None:
         """Write and send what is left."""
-        if self._worker is not None:
-            self._worker.close()
+        for watcher in self._watchers:
+            watcher.close()
+        if self._writer is not None:
+            self._writer.flush()
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def _watch(self, served: Served) -> None:
+        plane = served.front.data_plane
+        watcher = self._watcher(plane, served.front.name)
+
+        def apply(settings: Settings) -> None:
+            plane.options = edge_options(settings)
+            rules = log_rules(settings)
+            watcher.follow(rules)
+            if self._nowhere is not None:
+                self._nowhere.follow(rules)
+
+        served.app.follow(apply)
+
+    def _watcher(self, plane: DataPlane, name: str) -> Watcher:
+        assert self._writer is not None
+        log = AccessLog(self._writer, log_rules(self._settings))
+        watcher = Watcher(plane, log, self._meter(name), self._tracing)
+        self._watchers.add(watcher)
+        return watcher
+
+    def _meter(self, name: str) -> Meter | None:
+        if self._board is None or self._slots is None:
+            return None
+        if name not in self._meters:
+            row = self._board.row(self._worker, self._slots.of(name))
+            self._meters[name] = Meter(row)
+        return self._meters[name]
+
+    def _shown_apps(self) -> list[tuple[str | None, int]]:
+        if self._apps is None or self._slots is None or not self._apps.named:
+            return [(None, 0)]
+        of = self._slots.of
+        return [("", 0), *((name, of(name)) for name in self._apps.served)]
 
     def _look(self) -> None:
-        if self._worker is not None and self._worker.meter is not None:
-            self._worker.meter.look(levels_of(self._app))
+        if self._apps is not None:
+            for served in self._apps.served.values():
+                meter = self._meter(served.front.name)
+                if meter is not None:
+                    meter.look(levels_of(served.app))
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._look()
@@ -97,24 +144,25 @@ class Telemetry:
 
 
 class Watcher:
-    """The observer of one process's requests."""
+    """The observer of one app's requests in one process."""
 
     def __init__(
         self, plane: DataPlane, log: AccessLog, meter: Meter | None, tracing: Tracing | None
     ) -> None:
-        self._plane = plane
+        self.plane = plane
         self._log = log
         self.meter = meter
         self._tracing = tracing
         self._watch_or_not()
 
     def follow(self, rules: LogRules) -> None:
+        """Log as `rules` say from now on."""
         self._log.follow(rules)
         self._watch_or_not()
 
     def _watch_or_not(self) -> None:
         idle = self._log.silent and self.meter is None and self._tracing is None
-        self._plane.observer = None if idle else self
+        self.plane.observer = None if idle else self
 
     def began(self, scope: Any, record: Record) -> None:
         if self.meter is not None:
@@ -131,10 +179,8 @@ class Watcher:
             self._tracing.ended(scope, record, response)
 
     def close(self) -> None:
-        self._plane.observer = None
-        self._log.close()
-        if self._tracing is not None:
-            self._tracing.close()
+        """Watch no more."""
+        self.plane.observer = None
 
 
 def tracing_is_installed() -> bool:

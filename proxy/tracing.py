@@ -146,6 +146,8 @@ def _attributes(
     yield "network.protocol.version", scope["http_version"]
     if scope.get("client"):
         yield "client.address", scope["client"][0]
+    if record.app:
+        yield "edgerest.app", record.app
     yield "edgerest.resource", record.resource
     if record.role is not None:
         yield "edgerest.role", record.role

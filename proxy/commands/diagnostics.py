@@ -11,6 +11,7 @@ import logging
 import sys
 from typing import TextIO
 
+from proxy.logs import CURRENT_APP
 from proxy.settings.model import LogLevel
 
 
@@ -18,7 +19,13 @@ class Diagnostics(logging.Formatter):
     """One line per record, with a traceback only where one was recorded."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s: %(message)s", "%d/%b/%Y:%H:%M:%S %z")
+        super().__init__("%(asctime)s: %(app)s%(message)s", "%d/%b/%Y:%H:%M:%S %z")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; with several apps the one that it is about is named first."""
+        app = CURRENT_APP.get()
+        record.app = f"apps.{app}: " if app else ""
+        return super().format(record)
 
 
 def start_diagnostics(level: LogLevel, stream: TextIO | None = None) -> None:

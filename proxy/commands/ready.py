@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from proxy.settings import Settings
 
@@ -27,12 +28,13 @@ class Answer:
     text: str
 
 
-def ask_ready(settings: Settings) -> Answer:
-    """Ask once."""
+def ask_ready(settings: Settings, app: str | None = None) -> Answer:
+    """Ask once, about the whole server or about `app`."""
+    target = "/ready" if app is None else f"/ready?app={quote(app, safe='')}"
     host, port = settings.admin_server_host, settings.admin_server_port
     path = settings.admin_server_unix_socket
     if path is not None:
-        return _ask(lambda: _connect_unix(path), "localhost", str(path))
+        return _ask(lambda: _connect_unix(path), "localhost", target, str(path))
     if port is None:
         return _no("Admin server is not running. Please check admin-server-port config.")
     if host in _SPECIAL_HOSTS:
@@ -40,8 +42,8 @@ def ask_ready(settings: Settings) -> Answer:
             "The `--ready` flag cannot be used when server-host is configured as"
             f' "{host}". Please update your server-host config to "localhost".'
         )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/ready"
-    return _ask(lambda: socket.create_connection((host, port), _TIMEOUT), host, url)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{target}"
+    return _ask(lambda: socket.create_connection((host, port), _TIMEOUT), host, target, url)
 
 
 def _connect_unix(path: Path) -> socket.socket:
@@ -55,12 +57,12 @@ def _connect_unix(path: Path) -> socket.socket:
     return sock
 
 
-def _ask(connect: Callable[[], socket.socket], host: str, shown: str) -> Answer:
+def _ask(connect: Callable[[], socket.socket], host: str, target: str, shown: str) -> Answer:
     try:
         with connect() as sock:
             connection = HTTPConnection(host)
             connection.sock = sock
-            connection.request("GET", "/ready")
+            connection.request("GET", target)
             status = connection.getresponse().status
     except (OSError, HTTPException):
         return _no(f"connection refused to {shown}")

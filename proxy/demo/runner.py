@@ -26,7 +26,7 @@ from proxy.demo.examples import EXAMPLES, as_curl
 from proxy.engines.runner import Listening
 from proxy.engines.sockets import ServerError, bind_tcp
 from proxy.server import serve
-from proxy.settings import Settings
+from proxy.settings import Loaded, Settings
 
 _HOST: Final = "127.0.0.1"
 _TOKEN_LIFE: Final = timedelta(days=30)
@@ -70,7 +70,7 @@ def run_demo(demo: Demo, say: Say) -> int:
             asyncio.run(_fill(postgres.dsn, demo.rows, say))
             settings = _settings(postgres, secret, demo.port)
             token_file = _write_token(demo.directory, settings)
-            return serve(settings, on_ready=lambda at: _explain(at, token_file, say))
+            return serve(Loaded(settings), on_ready=lambda at: _explain(at, token_file, say))
         except EmbeddedError as error:
             raise DemoError(str(error).rstrip(".")) from error
         finally:

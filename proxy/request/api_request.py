@@ -42,6 +42,7 @@ class RequestRules:
     root_spec: str | None = None
     allow_transaction_override: bool = False
     schema_prefix: bool = False
+    base_path: str = ""
 
 
 Resource = Literal["root", "relation", "function"]
@@ -93,6 +94,7 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
         method=method,
         path=_text(request.path),
         path_prefix="" if prefix is None else f"/{quote(prefix, safe='')}",
+        base_path=rules.base_path,
         query=query,
         range=range_,
         preferences=parse_preferences(

@@ -229,7 +229,8 @@ class ApiRequest:
     `query.ranges` holds those of embedded resources. `negotiated_by_profile` tells
     whether the response names its schema in Content-Profile. `headers` and `cookies` go
     to the transaction's GUCs (cookie header left out of `headers`). `path_prefix` is what
-    stands in `path` before the resource, `/v1` or nothing.
+    stands in `path` before the resource, `/v1` or nothing; `base_path` what stood before all
+    of it and was taken off, `/shop` or nothing.
     """
 
     action: Action
@@ -247,3 +248,9 @@ class ApiRequest:
     headers: tuple[tuple[str, str], ...]
     cookies: tuple[tuple[str, str], ...]
     path_prefix: str = ""
+    base_path: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the resource in the URLs that clients use."""
+        return self.base_path + self.path_prefix

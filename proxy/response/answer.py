@@ -73,7 +73,7 @@ def write_response(plan: TableWrite, request: ApiRequest, result: Result) -> Res
         status = 200 if merged and (result.inserted or 0) <= 0 else 201
         content = content or (_content_length(body),)
         content_range = _content_range(1, 0, counted)
-        location = _location(f"{request.path_prefix}/{plan.target.name}", result)
+        location = _location(f"{request.prefix}/{plan.target.name}", result)
         headers = (*location, content_range, *applied, *content)
     elif plan.kind == "upsert":
         created = (result.inserted or 0) > 0
@@ -150,7 +150,7 @@ def _content_location(plan: TableRead, request: ApiRequest) -> Headers:
     query = f"?{request.query.canonical}" if request.query.canonical else ""
     if request.method == QUERY and len(query) > _LONGEST_LOCATION:
         return ()
-    location = f"{request.path_prefix}/{plan.target.name}{query}"
+    location = f"{request.prefix}/{plan.target.name}{query}"
     return ((b"content-location", location.encode(errors="replace")),)
 
 

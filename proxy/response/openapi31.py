@@ -126,7 +126,7 @@ def _described_functions(
 
 
 def _server_url(options: OpenApiOptions) -> str:
-    return f"{(options.proxy_uri or '').rstrip('/')}{options.path_prefix}" or "/"
+    return f"{(options.proxy_uri or options.base_path).rstrip('/')}{options.path_prefix}" or "/"
 
 
 def _tags(api: ApiDescription) -> list[Json]:

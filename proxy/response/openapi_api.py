@@ -30,7 +30,8 @@ class OpenApiOptions:
     """How the document presents the server: settings of the same names, and `version`,
     the PostgREST release whose behaviour this is (`16.2`). `schemas` are all that are
     exposed (db-schemas), the default one first; `path_prefix` is what stands before every
-    path, such as `/v1`."""
+    path, such as `/v1`, and `base_path` what stands before that in the URLs that clients use
+    (in `proxy_uri` it is told)."""
 
     version: str
     host: str
@@ -39,6 +40,7 @@ class OpenApiOptions:
     security_active: bool = False
     schemas: tuple[str, ...] = ()
     path_prefix: str = ""
+    base_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,9 @@ def address_of(options: OpenApiOptions) -> Address:
     """Scheme, host with port, and base path by which clients reach the server."""
     if options.proxy_uri is None:
         host = "0.0.0.0" if options.host in _ANY_HOST else options.host  # noqa: S104
-        return Address("http", f"{host}:{options.port}", options.path_prefix or "/")
+        return Address(
+            "http", f"{host}:{options.port}", options.base_path + options.path_prefix or "/"
+        )
     uri = urlsplit(options.proxy_uri)
     scheme = uri.scheme.lower()
     port = uri.port or (443 if scheme == "https" else 80)

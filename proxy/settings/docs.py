@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.settings.model import TABLE, Setting
+from proxy.settings.model import PLACES, TABLE, Setting
 
 _INTRODUCTION = """\
 <!-- Made from proxy/settings/model.py by `make docs`; change it there. -->
@@ -32,6 +32,8 @@ setting.
   SIGUSR2.
 - In a file, `$(NAME)` in a string stands for an environment variable or another key, `$$`
   for a dollar sign. `@path` reads `db-uri` and `jwt-secret` from a file.
+- **Several apps**: a table `[apps.NAME]` for each; see [many-apps.md](many-apps.md). What
+  it does not say, it has from the top level, but for the settings that are each app's own.
 - Booleans and numbers may be written as strings (`"true"`, `"1"`), lists with commas or as
   arrays. An empty string is the same as leaving the key out.
 
@@ -53,12 +55,21 @@ _TITLES = {
 }
 
 
+_PLACES = """
+## Where an app is
+
+These stand in the table of an app, `[apps.NAME]`, only.
+
+"""
+
+
 def configuration_markdown() -> str:
     """The whole page."""
     parts = [_INTRODUCTION]
     for prefix, title in _TITLES.items():
         rows = [row for row in TABLE if row.key.partition("-")[0] == prefix]
         parts.append(f"\n## {title}\n\n" + "\n".join(_section(row) for row in rows))
+    parts.append(_PLACES + "\n".join(_section(row) for row in PLACES))
     return "".join(parts)
 
 
@@ -71,6 +82,11 @@ def _section(setting: Setting) -> str:
 def _facts(setting: Setting) -> Iterator[str]:
     facts = setting.facts
     yield f"- {facts.kind.label}, default: {_default(setting)}"
+    if facts.place:
+        variable = setting.variable.removeprefix("PGRST_")
+        yield f"- also as `PGRST_APPS__NAME__{variable}`"
+        yield "- changes with a reload"
+        return
     where = [f"`{setting.variable}`"]
     if setting.database_name is not None:
         where.append(f"`{setting.database_name}`")
@@ -79,6 +95,10 @@ def _facts(setting: Setting) -> Iterator[str]:
         wins = ", which wins over it" if facts.alias_first else ""
         yield f"- older name: {', '.join(f'`{name}`' for name in facts.aliases)}{wins}"
     yield "- changes with a reload" if facts.reloadable else "- changes with a restart"
+    if setting.process_wide:
+        yield "- of the whole process"
+    elif not facts.inherited:
+        yield "- each app's own: a table does not take it from the top level"
 
 
 def _default(setting: Setting) -> str:

@@ -6,12 +6,14 @@ same settings; as in PostgREST it shows the secrets, unless it is told not to.
 
 from __future__ import annotations
 
+import itertools
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from proxy.settings.model import TABLE, Setting, Settings
+from proxy.settings.tables import NamedApp, settings_of_app
 
 _COMMENT_WIDTH = 88
 
@@ -25,16 +27,39 @@ def dump_settings(settings: Settings, *, redacted: bool = False) -> str:
 
     `redacted`: secrets are hidden, and all of `app.settings`, which may hold some.
     """
-    lines: list[str] = []
-    for setting in TABLE:
+    return _text(_lines(settings, TABLE, redacted), _free_lines(settings, redacted))
+
+
+def _text(*lines: Iterable[str]) -> str:
+    return "\n".join(sorted(itertools.chain(*lines))) + "\n"
+
+
+def _lines(settings: Settings, rows: Iterable[Setting], redacted: bool) -> Iterator[str]:
+    for setting in rows:
         value = getattr(settings, setting.attribute)
         hidden = redacted and setting.secret and value is not None
-        lines.append(f"{setting.key} = {_literal(setting, HIDDEN if hidden else value)}")
-    lines += [
-        f"{_key(name)} = {_quote(HIDDEN if redacted else value)}"
-        for name, value in settings.app_settings
-    ]
-    return "\n".join(sorted(lines)) + "\n"
+        yield f"{setting.key} = {_literal(setting, HIDDEN if hidden else value)}"
+
+
+def _free_lines(settings: Settings, redacted: bool) -> Iterator[str]:
+    """`app.settings.*`, whose names are the user's."""
+    for name, value in settings.app_settings:
+        yield f"{_key(name)} = {_quote(HIDDEN if redacted else value)}"
+
+
+def dump_apps(settings: Settings, apps: Sequence[NamedApp], *, redacted: bool = False) -> str:
+    """The same of several apps: the process's settings, then a table for each app.
+
+    Without apps `settings` are those of the only one.
+    """
+    if not apps:
+        return dump_settings(settings, redacted=redacted)
+    parts = [_text(_lines(settings, [row for row in TABLE if row.process_wide], redacted))]
+    for app in apps:
+        own = _lines(app.settings, settings_of_app(), redacted)
+        free = _free_lines(app.settings, redacted)
+        parts.append(f"[apps.{app.name}]\n{_text(own, free)}")
+    return "\n".join(parts)
 
 
 def example_file() -> str:

@@ -17,6 +17,8 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.kinds import Raw
 
 _SWITCH: Final = re.compile(r"(?m)^(\s*[\w.-]+\s*=\s*)(on|off)(?=\s*(?:#.*)?$)")
+APP_KEY: Final = re.compile(r"apps\.([^.]+)\.")
+"""How the keys of an app's table begin, once dots stand for tables."""
 _REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]*)\))")
 
 
@@ -54,7 +56,7 @@ def _load(text: str) -> dict[str, Any]:
 
 def _flatten(prefix: str, table: Mapping[str, Any], into: dict[str, Raw]) -> None:
     for name, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             _flatten(f"{prefix}{name}.", value, into)
         else:
             into[prefix + name] = value
@@ -67,11 +69,14 @@ def _resolve(
     environ: Mapping[str, str],
     problems: list[str],
 ) -> str:
+    app = APP_KEY.match(key)
+    table = app[0] if app else ""
+
     def value_of(match: re.Match[str]) -> str:
         name = match[1]
         if name is None:
             return "$"
-        value = found.get(name, environ.get(name))
+        value = found.get(table + name, found.get(name, environ.get(name)))
         if value is None:
             problems.append(
                 f"{key}: $({name}) is neither a key of the file nor an environment variable;"

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from proxy.routing import read_host, read_prefix
+
 Raw = object
 """What was written: `str` from variables and rows; any TOML value from files."""
 
@@ -172,10 +174,22 @@ def seconds_or_none(example: float) -> Kind:
     return replace(seconds(example), read=_seconds_or_none)
 
 
+def _hosts(raw: Raw) -> tuple[str, ...]:
+    found = []
+    for name in _names(raw):
+        try:
+            found.append(read_host(name))
+        except ValueError as error:
+            raise ValueError(f"holds '{name}', which {error}") from None
+    return tuple(dict.fromkeys(found))
+
+
 def _show_boolean(value: bool) -> str:
     return "true" if value else "false"
 
 
 BOOLEAN: Final = Kind("boolean", "true", _boolean, _show_boolean, quoted=False)
 PORT: Final = whole_number(3000, at_most=65535, label="port")
+HOSTS: Final = Kind("list", "shop.example.com, *.shop.example.com", _hosts, ", ".join)
+PATH_PREFIX: Final = Kind("path", "/shop", lambda raw: read_prefix(_text(raw)))
 SOCKET_MODE: Final = Kind("octal mode", "660", _socket_mode, lambda mode: f"{mode:o}")

@@ -2,13 +2,14 @@
 
 In: the path of a configuration file or None, and the environment. Out: `Loaded`. A variable
 wins over the file, the file over the default; what the database says comes later
-(`proxy.settings.database`). Every fault is found before anything is reported.
+(`proxy.settings.database`). An app's table, and the variables of that table, win over both
+for that app (`proxy.settings.tables`). Every fault is found before anything is reported.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +18,20 @@ from proxy.settings.checks import find_faults, find_oddities
 from proxy.settings.errors import SettingsError
 from proxy.settings.file import parse_file
 from proxy.settings.kinds import Raw
-from proxy.settings.model import TABLE, Setting, Settings, variable_of
+from proxy.settings.layers import APP_SETTINGS, Layer, app_settings, find_value, is_app_setting
+from proxy.settings.model import PLACES, TABLE, Setting, Settings
+from proxy.settings.tables import (
+    Layers,
+    NamedApp,
+    find_conflicts,
+    find_table_faults,
+    find_table_oddities,
+    settings_of_app,
+    split_layers,
+)
 
-_APP_SETTINGS: Final = "app.settings."
-_APP_VARIABLES: Final = "PGRST_APP_SETTINGS_"
 _KEYS: Final = {key: setting for setting in TABLE for key in setting.keys}
-_VARIABLES: Final = {variable_of(key): setting for key, setting in _KEYS.items()}
+_KEYS_OF_APP: Final = {key: setting for setting in settings_of_app() for key in setting.keys}
 # Of PostgREST's own tests; a file may carry them, they mean nothing here.
 _IGNORED_PREFIX: Final = "internal-schema-cache-"
 _SHOWN: Final = 60
@@ -30,10 +39,15 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Valid settings, and sentences about what is probably not as meant."""
+    """Valid settings, and sentences about what is probably not as meant.
+
+    `apps` are those of the tables `[apps.NAME]`. Without any, `settings` describe the one
+    app that there is; with some, what they say of the process alone counts.
+    """
 
     settings: Settings
     warnings: tuple[str, ...] = ()
+    apps: tuple[NamedApp, ...] = ()
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
@@ -43,10 +57,29 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     SettingsError, which tells all that is wrong.
     """
     written = {} if path is None else parse_file(_read_config(path), environ)
+    layers = split_layers(written, environ)
+    settings, problems = _read_layers(TABLE, (layers.top,))
+    apps = []
+    for name, layer in layers.apps.items():
+        own, faults = _read_layers((*PLACES, *TABLE), (layer, layers.top))
+        # What is wrong at the top level was told there.
+        faults = [f"apps.{name}: {fault}" for fault in faults if fault not in problems]
+        problems += [*find_table_faults(name, layer), *faults]
+        apps.append(NamedApp(name, own))
+    problems += find_conflicts(apps)
+    if problems:
+        raise SettingsError(problems)
+    return Loaded(settings, tuple(_warnings(layers, settings, apps)), tuple(apps))
+
+
+def _read_layers(
+    rows: Iterable[Setting], layers: Sequence[Layer]
+) -> tuple[Settings, list[str]]:
+    """What `layers` say, the first of which wins, and all that is wrong with it."""
     problems: list[str] = []
     values: dict[str, Any] = {}
-    for setting in TABLE:
-        source = _find(setting, written, environ)
+    for setting in rows:
+        source = find_value(setting, layers)
         if source is None:
             continue
         try:
@@ -60,12 +93,24 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
         except SettingsError as error:
             problems += error.problems
             del values[attribute]
-    settings = Settings(app_settings=_app_settings(written, environ), **values)
+    settings = Settings(app_settings=app_settings(layers[0]), **values)
     problems += [fault for _, fault in find_faults(settings)]
-    if problems:
-        raise SettingsError(problems)
-    unknown = _unknown(written, environ)
-    return Loaded(settings, (*unknown, *find_oddities(settings)))
+    return settings, problems
+
+
+def _warnings(layers: Layers, settings: Settings, apps: Sequence[NamedApp]) -> Iterator[str]:
+    yield from _unknown(layers.top, _KEYS)
+    if not apps:
+        yield from find_oddities(settings)
+        return
+    for app in apps:
+        yield from (f"apps.{app.name}: {text}" for text in _of_app(layers, app))
+    yield from find_table_oddities(apps, layers.top)
+
+
+def _of_app(layers: Layers, app: NamedApp) -> Iterator[str]:
+    yield from _unknown(layers.apps[app.name], _KEYS_OF_APP)
+    yield from find_oddities(app.settings)
 
 
 def with_database_settings(settings: Settings, rows: Mapping[str, str]) -> Settings:
@@ -133,52 +178,17 @@ def _example(setting: Setting, name: str) -> str:
     return f'{name} = "{example}"' if setting.facts.kind.quoted else f"{name} = {example}"
 
 
-def _find(
-    setting: Setting, written: Mapping[str, Raw], environ: Mapping[str, str]
-) -> tuple[str, Raw] | None:
-    """Where `setting` is set and to what; None when it has its default."""
-    name: str
-    raw: Raw
-    for key in setting.keys:
-        variable = variable_of(key)
-        if variable in environ:
-            name, raw = variable, environ[variable]
-        elif key in written:
-            name, raw = key, written[key]
-        else:
-            continue
-        if raw != "" or setting.facts.kind.blank_is_value:
-            return name, raw
-    return None
-
-
-def _app_settings(
-    written: Mapping[str, Raw], environ: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    found: dict[str, tuple[str, str]] = {}
-    sources: list[tuple[str, Raw]] = [
-        (key, value) for key, value in written.items() if key.startswith(_APP_SETTINGS)
-    ]
-    sources += [
-        (_APP_SETTINGS + name.removeprefix(_APP_VARIABLES), value)
-        for name, value in environ.items()
-        if name.startswith(_APP_VARIABLES) and name != _APP_VARIABLES
-    ]
-    for name, value in sources:
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        # PostgreSQL's names have no case, so a variable overrides a key in any spelling.
-        found[name.lower()] = (name, text)
-    return tuple(sorted(found.values()))
-
-
-def _unknown(written: Mapping[str, Raw], environ: Mapping[str, str]) -> Iterator[str]:
-    for key in written:
-        if key not in _KEYS and not key.startswith((_APP_SETTINGS, _IGNORED_PREFIX)):
-            yield _not_a_setting(key, _KEYS)
-    for name in environ:
-        ours = name.startswith("PGRST_") and not name.startswith(_APP_VARIABLES)
-        if ours and name not in _VARIABLES:
-            yield _not_a_setting(name, _VARIABLES)
+def _unknown(layer: Layer, known: Mapping[str, Setting]) -> Iterator[str]:
+    for key in layer.written:
+        if key not in known and not key.startswith((APP_SETTINGS, _IGNORED_PREFIX)):
+            yield _not_a_setting(key, known)
+    variables = {
+        layer.variable_prefix + key.upper().replace("-", "_"): row for key, row in known.items()
+    }
+    for name in layer.variables:
+        full = layer.variable_prefix + name
+        if full not in variables and not is_app_setting(name):
+            yield _not_a_setting(full, variables)
 
 
 def _not_a_setting(name: str, known: Mapping[str, Setting]) -> str:

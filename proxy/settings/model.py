@@ -16,6 +16,8 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 from proxy.errors import Verbosity
 from proxy.settings.kinds import (
     BOOLEAN,
+    HOSTS,
+    PATH_PREFIX,
     PORT,
     SOCKET_MODE,
     Kind,
@@ -36,6 +38,9 @@ LogLevel = Literal["crit", "error", "warn", "info", "debug"]
 LogFormat = Literal["apache", "json"]
 EngineName = Literal["hypercorn", "granian"]
 
+_PROCESS_WIDE: Final = ("server-", "admin-", "log-", "pool-")
+"""How the keys of settings begin that belong to the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -43,7 +48,10 @@ class Facts:
 
     `aliases` are other keys for the same setting; `alias_first` says that they win over
     the key itself, as one does in PostgREST. `own` tells that PostgREST has no such setting.
-    `default_text` replaces the default where the documentation shows it.
+    `default_text` replaces the default where the documentation shows it. `inherited` tells
+    whether an app's table takes it from the top level when it does not say itself: what
+    lets somebody in, or names a place, is each app's own. `place` marks what a table alone
+    may say: where its app is.
     """
 
     kind: Kind
@@ -54,6 +62,8 @@ class Facts:
     in_database: bool = False
     own: bool = False
     default_text: str | None = None
+    inherited: bool = True
+    place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,12 @@ class Setting:
         return variable_of(self.key)
 
     @property
+    def process_wide(self) -> bool:
+        """Whether it is about the process, not about an app: what belongs to the server and
+        could not be different in each database."""
+        return self.key.startswith(_PROCESS_WIDE) and not self.facts.in_database
+
+    @property
     def database_name(self) -> str | None:
         """The name of the in-database setting, None when it can't be set there."""
         return f"pgrst.{self.attribute}" if self.facts.in_database else None
@@ -109,6 +125,7 @@ class Settings:
             "Where the database is: a URI or keywords and values, as libpq reads them; what is"
             " left out comes from PGHOST and its like. `@file` reads it from a file.",
             reloadable=False,
+            inherited=False,
         ),
     ] = field(default="postgresql://", repr=False)
     db_schemas: Annotated[
@@ -303,12 +320,17 @@ class Settings:
             "What tokens are verified with: a secret of 32 characters or more, a JWK or a JWKS."
             " `@file` reads it from a file. Not set, tokens are refused.",
             in_database=True,
+            inherited=False,
         ),
     ] = field(default=None, repr=False)
     jwt_secret_is_base64: Annotated[
         bool,
         Facts(
-            BOOLEAN, "`jwt-secret` is base64.", aliases=("secret-is-base64",), in_database=True
+            BOOLEAN,
+            "`jwt-secret` is base64.",
+            aliases=("secret-is-base64",),
+            in_database=True,
+            inherited=False,
         ),
     ] = False
     jwt_jwks_uri: Annotated[
@@ -318,6 +340,7 @@ class Settings:
             "Where an identity provider publishes the keys it signs tokens with, as a JWKS."
             " They are used beside those of `jwt-secret`; see authentication.md.",
             reloadable=False,
+            inherited=False,
             own=True,
         ),
     ] = None
@@ -382,6 +405,7 @@ class Settings:
             "The URL under which clients reach the API, for the OpenAPI description.",
             reloadable=False,
             in_database=True,
+            inherited=False,
         ),
     ] = None
 
@@ -645,6 +669,29 @@ class Settings:
         ),
     ] = True
 
+    hosts: Annotated[
+        tuple[str, ...],
+        Facts(
+            HOSTS,
+            "The hosts that the app answers for, without port. `*.example.com` is every host"
+            " below example.com.",
+            own=True,
+            place=True,
+            default_text="all",
+        ),
+    ] = ()
+    path_prefix: Annotated[
+        str,
+        Facts(
+            PATH_PREFIX,
+            "What the paths of the app's requests begin with. It is taken off before the"
+            " request is read, and put into Location headers and the API's description.",
+            reloadable=False,
+            own=True,
+            place=True,
+        ),
+    ] = ""
+
     def __post_init__(self) -> None:
         if not self.admin_server_host:
             object.__setattr__(self, "admin_server_host", self.server_host)
@@ -659,5 +706,9 @@ def _rows() -> tuple[Setting, ...]:
     )
 
 
-TABLE: Final = _rows()
-"""The rows of the table, all settings but `app.settings.*`, whose names are the user's."""
+_ROWS: Final = _rows()
+TABLE: Final = tuple(row for row in _ROWS if not row.facts.place)
+"""The rows of the table, all settings but `app.settings.*`, whose names are the user's, and
+but for `PLACES`."""
+PLACES: Final = tuple(row for row in _ROWS if row.facts.place)
+"""What the table of an app, `[apps.NAME]`, says besides the settings of `TABLE`."""

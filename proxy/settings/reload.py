@@ -1,15 +1,18 @@
 """What a reload of the settings changes.
 
 In: the settings in use and those found now. Out: the settings to use from now on. A setting
-that only a restart can change keeps its value, and its key is told.
+that only a restart can change keeps its value, and its key is told. With several apps an
+app is restarted alone: `changed_apps` tells which. Pure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.settings.load import keep_fixed
-from proxy.settings.model import TABLE, Settings
+from proxy.settings.model import PLACES, TABLE, Settings
+from proxy.settings.tables import NamedApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +32,47 @@ def reloaded_settings(old: Settings, found: Settings) -> Reloaded:
         if getattr(kept, row.attribute) != getattr(found, row.attribute)
     )
     return Reloaded(kept, tuple(changed))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a new configuration means for the apps. `kept` go on, with settings that may have
+    changed; `replaced` need another pool or the like, so that they begin anew."""
+
+    added: tuple[NamedApp, ...] = ()
+    kept: tuple[NamedApp, ...] = ()
+    replaced: tuple[NamedApp, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def changed_apps(old: Iterable[NamedApp], new: Iterable[NamedApp]) -> Changes:
+    """How to come from the apps `old` to `new`, by their names."""
+    before = {app.name: app.settings for app in old}
+    after = tuple(new)
+    there = [app for app in after if app.name in before]
+    same = {app.name for app in there if not _begins_anew(before[app.name], app.settings)}
+    return Changes(
+        added=tuple(app for app in after if app.name not in before),
+        kept=tuple(app for app in there if app.name in same),
+        replaced=tuple(app for app in there if app.name not in same),
+        removed=tuple(name for name in before if name not in {app.name for app in after}),
+    )
+
+
+def _begins_anew(old: Settings, new: Settings) -> bool:
+    return any(
+        getattr(old, row.attribute) != getattr(new, row.attribute)
+        for row in (*PLACES, *TABLE)
+        if not row.facts.reloadable and not row.process_wide
+    )
+
+
+def process_changes(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The keys of the process whose new values need a restart."""
+    return tuple(
+        row.key
+        for row in TABLE
+        if row.process_wide
+        and not row.facts.reloadable
+        and getattr(old, row.attribute) != getattr(new, row.attribute)
+    )

@@ -20,13 +20,13 @@ from proxy.settings import load_settings
 def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     config = Path(sys.argv[1])
-    settings = load_settings(config, os.environ).settings
+    loaded = load_settings(config, os.environ)
 
     def on_ready(listening: Listening) -> None:
         sys.stdout.write(json.dumps({"main": listening.main, "admin": listening.admin}) + "\n")
         sys.stdout.flush()
 
-    return serve(settings, on_ready=on_ready, reread=lambda: load_settings(config, os.environ))
+    return serve(loaded, on_ready=on_ready, reread=lambda: load_settings(config, os.environ))
 
 
 if __name__ == "__main__":

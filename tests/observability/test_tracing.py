@@ -235,7 +235,7 @@ def test_without_the_extra_tracing_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
     settings = Settings(server_tracing_enabled=True)
     with pytest.raises(ServerError, match=re.escape('needs the extra "edgerest[otel]"')):
-        Telemetry(settings, App(settings))
+        Telemetry(settings)
 
 
 def test_nothing_of_it_is_loaded_when_it_is_off() -> None:

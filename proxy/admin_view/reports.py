@@ -1,0 +1,60 @@
+"""What the admin server shows of the apps: made when it is asked for, of what is so then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.admin import AppReport, Reports
+from proxy.many_apps import Apps, Served
+from proxy.schema_cache.dump import schema_cache_json
+from proxy.settings.dump import dump_apps, dump_settings
+from proxy.settings.tables import NamedApp
+
+
+def reports_on(apps: Apps, metrics: Callable[[str], tuple[bytes, str]]) -> Reports:
+    """The reports on `apps`; `metrics` makes the page of /metrics."""
+    return Reports(
+        schema_cache=lambda: _schema_caches(apps),
+        config=lambda: _config(apps),
+        metrics=metrics,
+        of_app=lambda name: _app_report(apps, name),
+    )
+
+
+def _app_report(apps: Apps, name: str) -> AppReport | None:
+    served = apps.served.get(name)
+    if served is None:
+        return None
+    return AppReport(
+        ready=served.app.ready,
+        schema_cache=_schema_cache(served),
+        config=dump_settings(served.app.settings, redacted=True),
+    )
+
+
+def _schema_cache(served: Served) -> bytes:
+    cache = served.app.state.cache
+    return b"" if cache is None else schema_cache_json(cache)
+
+
+def _schema_caches(apps: Apps) -> bytes:
+    """That of the only app, or an object with those that were loaded, by name."""
+    caches = {name: _schema_cache(served) for name, served in apps.served.items()}
+    if not apps.named:
+        return next(iter(caches.values()), b"")
+    # The names of apps need no quoting in JSON.
+    members = (b'"%b":%b' % (name.encode(), cache) for name, cache in caches.items() if cache)
+    return b"{" + b",".join(members) + b"}"
+
+
+def _config(apps: Apps) -> str:
+    if not apps.named:
+        return next(
+            (dump_settings(each.app.settings, redacted=True) for each in apps.served.values()),
+            "",
+        )
+    return dump_apps(
+        apps.settings,
+        [NamedApp(name, each.app.settings) for name, each in apps.served.items()],
+        redacted=True,
+    )

@@ -1,0 +1,295 @@
+"""The apps of one server: each by its place, started, changed and ended on its own.
+
+In: a `Loaded` configuration, and what it says later (`reread`). Out: for each request the
+front of the app that it is for. Without tables in the configuration there is the one app
+that the top level describes, and it gets every request.
+
+What happens to one app never holds up another: each is started in a task of its own, an app
+whose database is away or refuses it is answered 503 for and tried again, one whose new
+settings need another pool is started anew beside the old one, which ends once its requests
+are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pool import PoolError
+from proxy.app import Front, edge_options
+from proxy.apps import App
+from proxy.data_plane import Scope, place_of
+from proxy.errors import api_error
+from proxy.logs import CURRENT_APP
+from proxy.record import Record
+from proxy.reloads import Part, Reloads
+from proxy.request.model import HttpRequest
+from proxy.response.errors import error_response
+from proxy.response.model import Response
+from proxy.routing import Router
+from proxy.settings import DEFAULT_APP, Loaded, NamedApp, Settings, SettingsError
+from proxy.settings.reload import changed_apps, process_changes
+
+logger = logging.getLogger(__name__)
+
+START_GRACE: Final = 5.0
+"""Seconds that the server waits for its apps before it serves those that are there."""
+REPLACE_PATIENCE: Final = 15.0
+"""Seconds that an app's successor may take to be ready before the app stays as it is."""
+
+
+@dataclass(slots=True, eq=False)
+class Served:
+    """An app that is served: as it is configured, running, and as requests meet it."""
+
+    named: NamedApp
+    app: App
+    front: Front
+
+
+Watch = Callable[[Served], None]
+
+
+class Apps:
+    """The service of a server: its apps.
+
+    `reread` gives what the configuration says now. `on_loss` is called when the only app's
+    database is lost and it is not to be waited for. `watch` is told of every app before it
+    gets its first request.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        reread: Callable[[], Loaded] | None = None,
+        on_loss: Callable[[], None] | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._reread = reread
+        self._on_loss = on_loss
+        self._served: dict[str, Served] = {}
+        self._router: Router[Front] = Router(())
+        self._watch: Watch | None = None
+        self._reloads = Reloads(self._reload)
+        self._told: tuple[str, ...] = ()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        for named in _apps_of(loaded):
+            self._served[named.name] = self._make(named)
+        self._route()
+
+    @property
+    def served(self) -> Mapping[str, Served]:
+        """The apps that requests reach, by their names."""
+        return self._served
+
+    @property
+    def named(self) -> bool:
+        """Whether the configuration has tables, so that apps are told apart by name."""
+        return bool(self._loaded.apps)
+
+    @property
+    def settings(self) -> Settings:
+        """What is written at the top level: with tables, the process's settings."""
+        return self._loaded.settings
+
+    @property
+    def ready(self) -> bool:
+        """Whether any app can answer.
+
+        One that can't must not take the others out of a load balancer, which may ask for
+        each by name.
+        """
+        return any(each.app.ready for each in self._served.values())
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the only app's database was lost and is not to be waited for."""
+        return any(each.app.gave_up for each in self._served.values())
+
+    def choose(self, scope: Scope) -> Front | None:
+        """Whose a request is; nobody's when no app claims its host and path."""
+        router = self._router
+        if router.only is not None:
+            return router.only
+        return router.find(*place_of(scope))
+
+    async def answer(self, _request: HttpRequest, record: Record) -> Response:
+        """The answer to requests that are for no app."""
+        error = api_error("EDGE404", hint="Check the Host header and the path's beginning")
+        record.code = error.code
+        return error_response(error, self._loaded.settings.client_error_verbosity)
+
+    def watch(self, watch: Watch) -> None:
+        """Tell `watch` of the apps, now and as they come."""
+        self._watch = watch
+        for each in self._served.values():
+            watch(each)
+
+    # --- life ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts all apps; with tables none of them keeps the others waiting for long.
+
+        Raises what `App.start` does, if there is but the one that has no table.
+        """
+        if not self.named:
+            for each in self._served.values():
+                await each.app.start()
+        else:
+            await self._start_patiently(self._served.values())
+        self._reloads.start()
+
+    async def close(self) -> None:
+        """Ends all apps, waiting for what runs on their pools."""
+        await self._reloads.close()
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(*(each.app.close() for each in self._served.values()))
+        await asyncio.gather(*self._ending)
+
+    def _make(self, named: NamedApp) -> Served:
+        name = named.name if self.named else ""
+        # A table's app hears of the file through us, for the file is about others as well.
+        reread = None if self.named else self._reread_for_only_app
+        on_loss = None if self.named else self._on_loss
+        app = App(named.settings, reread=reread, on_loss=on_loss)
+        return Served(named, app, Front(app.answer, edge_options(named.settings), name))
+
+    async def _start_patiently(self, several: Iterable[Served]) -> None:
+        tasks = [self._spawn(each, each.app.start(patient=True)) for each in several]
+        if tasks:
+            self._starting.update(tasks)
+            await asyncio.wait(tasks, timeout=START_GRACE)
+        for task in tasks:
+            task.add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("An app could not be started", exc_info=error)
+
+    def _spawn(self, each: Served, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose diagnostics name the app, and all that it causes."""
+
+        async def run() -> None:
+            CURRENT_APP.set(each.front.name)
+            await work
+
+        return asyncio.create_task(run())
+
+    def _route(self) -> None:
+        self._router = Router((each.named.place, each.front) for each in self._served.values())
+
+    # --- reloads ------------------------------------------------------------------------
+
+    def ask_reload(self, parts: frozenset[Part]) -> None:
+        """Reload `parts` soon; returns at once."""
+        if "config" in parts and self._reread is not None:
+            self._reloads.ask(frozenset(("config",)))
+            parts -= {"config"}
+        for each in self._served.values():
+            each.app.ask_reload(parts)
+
+    async def _reload(self, _parts: frozenset[Part]) -> bool:
+        """Follow the configuration; True, for a faulty one is not tried again unasked."""
+        assert self._reread is not None
+        try:
+            # Files may be slow, or pipes.
+            loaded = await asyncio.to_thread(self._reread)
+        except SettingsError as error:
+            for problem in error.problems:
+                logger.warning("The settings stay as they were: %s", problem)
+            return True
+        if loaded.apps or self.named:
+            self._tell_of_process(loaded)
+            await self._follow(loaded)
+        for each in self._served.values():
+            each.app.ask_reload(frozenset(("config",)))
+        return True
+
+    def _reread_for_only_app(self) -> Loaded:
+        assert self._reread is not None
+        loaded = self._reread()
+        if loaded.apps:
+            raise SettingsError(["there are tables of apps now; SIGUSR2 applies them"])
+        return loaded
+
+    def _tell_of_process(self, loaded: Loaded) -> None:
+        keys = process_changes(self._loaded.settings, loaded.settings)
+        if keys != self._told:
+            for key in keys:
+                logger.warning("%s has changed; a restart applies it", key)
+        self._told = keys
+
+    async def _follow(self, loaded: Loaded) -> None:
+        changes = changed_apps((each.named for each in self._served.values()), _apps_of(loaded))
+        were_named, self._loaded = self.named, loaded
+        if were_named != self.named:
+            # The app without a name becomes one with a name, or the other way round.
+            changes = changed_apps((), _apps_of(loaded))
+        for named in changes.kept:
+            kept = self._served[named.name]
+            kept.named = named
+            kept.app.rewrite(named.settings)
+        added = [self._make(named) for named in changes.added]
+        successors = [self._make(named) for named in changes.replaced]
+        for each in (*added, *successors):
+            if self._watch is not None:
+                self._watch(each)
+        await self._start_patiently(added)
+        former = self._served
+        stay = {named.name for named in (*changes.kept, *changes.replaced)}
+        self._served = {name: each for name, each in former.items() if name in stay}
+        self._served |= {each.named.name: each for each in added}
+        self._route()
+        for each in former.values():
+            if self._served.get(each.named.name) is not each:
+                self._end(each)
+        await asyncio.gather(*(self._succeed(each) for each in successors))
+        logger.info("Serving %s", ", ".join(sorted(self._served)))
+
+    async def _succeed(self, successor: Served) -> None:
+        """Put `successor` in the place of the app of its name as soon as it is ready."""
+        name = successor.named.name
+        try:
+            async with asyncio.timeout(REPLACE_PATIENCE):
+                await self._spawn(successor, successor.app.start())
+                ready = successor.app.ready
+            problem = "" if ready else "its database is away"
+        except (PoolError, SettingsError) as error:
+            problem = str(error)
+        except TimeoutError:
+            problem = f"it was not ready after {REPLACE_PATIENCE:g} seconds"
+        if problem:
+            logger.error("apps.%s stays as it was: %s", name, problem)
+            await successor.app.close()
+            return
+        former, self._served[name] = self._served[name], successor
+        self._route()
+        self._end(former)
+
+    def _end(self, former: Served) -> None:
+        task = self._spawn(former, self._drain(former))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _drain(self, former: Served) -> None:
+        """Close an app that gets no more requests once those it has are done."""
+        patience = self._loaded.settings.server_drain_timeout
+        try:
+            async with asyncio.timeout(patience):
+                await former.front.drained()
+        except TimeoutError:
+            logger.warning("Requests still ran after %g seconds", patience)
+        await former.app.close()
+        logger.info("The app of the former settings has ended")
+
+
+def _apps_of(loaded: Loaded) -> tuple[NamedApp, ...]:
+    return loaded.apps or (NamedApp(DEFAULT_APP, loaded.settings),)
