@@ -130,12 +130,14 @@ def test_an_entry_is_made_of_scope_record_and_response() -> None:
 
 def test_a_json_line_says_it_all() -> None:
     record = Record(role="user", resource="table", code="42501", waited=0.002, received=3)
+    record.app = "shop"
     record.laps["transaction"] = 0.005
     record.transaction = Transaction(Statement("select $1", ("a secret",)))
     entry = replace(ENTRY, target=b"/a%20b?x=eq.1", status=403, request_id=b"r1", record=record)
     assert json.loads(json_line(entry, with_sql=True)) == {
         "time": "2021-05-26T06:38:38.250Z",
         "client": "127.0.0.1",
+        "app": "shop",
         "role": "user",
         "method": "GET",
         "path": "/a%20b",
