@@ -88,3 +88,7 @@ class DatabaseError(PoolError):
 
 class OutdatedStatement(DatabaseError):
     """A prepared statement no longer fits the schema, or is gone; nothing was run."""
+
+
+class StandbyServer(DatabaseError):
+    """A write met a server that only replays another's; nothing was done."""

@@ -180,12 +180,16 @@ class Pool:
         """Change `prepared_statements`: sessions that are otherwise are used no more."""
         if prepares != self._prepared_statements:
             self._prepared_statements = prepares
-            now = asyncio.get_running_loop().time()
-            for member in (*self._idle, *self._busy):
-                member.expires_at = now
-            if self._sweep is not None:
-                self._sweep.cancel()
-            self._close_old()
+            self.reconnect()
+
+    def reconnect(self) -> None:
+        """Replace every session, as soon as nobody uses it; callers notice nothing."""
+        now = asyncio.get_running_loop().time()
+        for member in (*self._idle, *self._busy):
+            member.expires_at = now
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._close_old()
 
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Let running transactions end for up to `timeout` seconds, then cut them off.

@@ -181,6 +181,18 @@ class Session:
         )
 
     @property
+    def in_standby(self) -> bool:
+        """Whether the server has said that it only replays another's writes.
+
+        PostgreSQL reports it since version 14, and at once when it changes.
+        """
+        return getattr(self._protocol.get_settings(), "in_hot_standby", None) == "on"
+
+    def condemn(self) -> None:
+        """Have the session closed: it is of no use any more."""
+        self._busy, self._cancelled = True, False
+
+    @property
     def server_pid(self) -> int:
         """The process id of the server's side, as in pg_stat_activity."""
         return int(self._connection.get_server_pid())

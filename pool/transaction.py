@@ -27,9 +27,9 @@ import contextlib
 import re
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeGuard
 
-from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
+from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.session import Session
 
@@ -48,7 +48,8 @@ async def run(session: Session, tx: Transaction) -> Outcome:
     """Run `tx` on `session`; afterwards no transaction is open and nothing it set is left.
 
     Raises `DatabaseError` when PostgreSQL refuses a statement or the COMMIT, and
-    `ConnectionLost` when the connection breaks or no answer comes. When the schema has
+    `ConnectionLost` when the connection breaks or no answer comes; `StandbyServer` when the
+    server accepts no writes any more, and the session is of no use then. When the schema has
     changed under the session's prepared statements, nothing has happened yet and `tx` is run
     once more.
     """
@@ -102,15 +103,27 @@ async def _run_once(session: Session, tx: Transaction) -> Outcome:
             outcome = await _run_in_one_trip(session, tx)
         else:
             outcome = await _run_in_block(session, tx)
-    except Exception:
+    except Exception as error:
         # Not on cancellation: the session is broken then, and is closed.
         if not session.broken and session.in_transaction:
             with contextlib.suppress(ConnectionLost, DatabaseError):
                 await session.command("ROLLBACK")
+        if tx.access == "read write" and session.in_standby and _is_for_standby(error):
+            session.condemn()
+            raise StandbyServer(error.sqlstate, error.message) from error
         raise
     if tx.locates and outcome.kept and not tx.rollback:
         return replace(outcome, position=await _position(session))
     return outcome
+
+
+def _is_for_standby(error: Exception) -> TypeGuard[DatabaseError]:
+    """Whether a server in recovery so answers a write, or BEGIN READ WRITE before it."""
+    return (
+        isinstance(error, DatabaseError)
+        and not isinstance(error, OutdatedStatement)
+        and error.sqlstate in ("25006", "0A000")
+    )
 
 
 async def _position(session: Session) -> str | None:

@@ -494,7 +494,7 @@ async def test_the_position_after_a_commit(web: Session, admin: Admin) -> None:
     ways: list[dict[str, object]] = [{}, {"keep": yes}, {"rollback": True}, {"keep": no}]
     for number, options in enumerate(ways):
         before = await admin.fetchval(at)
-        tx = adding(f"located {number}", locates=True, **options)
+        tx = adding(f"located {number}", _ADD, locates=True, **options)
         position = (await transaction.run(web, tx)).position
         if number < 2:
             past = "select $1::text::pg_lsn > $2::text::pg_lsn"
