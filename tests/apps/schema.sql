@@ -26,7 +26,7 @@ grant select, insert, delete on api.things to web_anon, web_user;
 grant select on other.elsewhere to web_anon;
 grant select on api.secrets to web_user;
 
-create function api.wait(seconds double precision) returns text language sql volatile as $$
+create function api.wait(seconds double precision) returns text language sql stable as $$
     select name from pg_sleep(seconds), api.things where id = 1
 $$;
 create function api.path() returns text language sql stable as $$
