@@ -1,8 +1,9 @@
 """Hear what the database announces: LISTEN on a connection of its own.
 
-In: where the database is, and a channel. Out: two kinds of calls, in the event loop that
-started it: `on_message` with the payload of each notification, and `on_return` when
-listening has begun after a time in which notifications went unheard. PostgreSQL keeps
+In: where the database is, and a channel. Out: three kinds of calls, in the event loop that
+started it: `on_message` with the payload of each notification, `on_return` when listening
+has begun after a time in which notifications went unheard, and `on_loss` when such a time
+begins. PostgreSQL keeps
 nothing for those who are away, so whoever depends on the channel must then look for
 itself (PostgreSQL docs, "LISTEN").
 
@@ -59,6 +60,7 @@ class Listener:
         *,
         on_message: Callable[[str], None],
         on_return: Callable[[], None],
+        on_loss: Callable[[], None] = lambda: None,
         heartbeat: float = 30.0,
         application_name: str = "edgerest",
     ) -> None:
@@ -66,6 +68,7 @@ class Listener:
         self._channel = channel
         self._on_message = on_message
         self._on_return = on_return
+        self._on_loss = on_loss
         self._heartbeat = heartbeat
         self._listening = False
         self._tried = asyncio.Event()
@@ -134,7 +137,9 @@ class Listener:
             self._tried.set()
             yield connection, lost
         finally:
-            self._listening = False
+            if self._listening:
+                self._listening = False
+                self._on_loss()
             with contextlib.suppress(*_FAILURES):
                 await connection.close(timeout=_GOODBYE)
 

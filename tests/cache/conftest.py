@@ -31,11 +31,11 @@ def dependent(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> Schema
     return asyncio.run(load(postgres.dsn_for(name)))
 
 
-async def load(dsn: str) -> SchemaCache:
-    """The schema cache of schema `api`, with its facts."""
+async def load(dsn: str, schema: str = "api") -> SchemaCache:
+    """The schema cache of `schema`, with its facts."""
     pool = Pool(dsn, size=1)
     try:
-        return await load_schema_cache(pool, CacheOptions(("api",), (), with_facts=True))
+        return await load_schema_cache(pool, CacheOptions((schema,), (), with_facts=True))
     finally:
         await pool.close()
 
