@@ -16,6 +16,7 @@ from proxy.response.openapi import OpenApiOptions
 from proxy.schema_cache.load import CacheOptions
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.settings import Settings
+from proxy.shapes.cache import Shapes
 
 
 def make_authenticator(settings: Settings, published: KeySet = NO_KEYS) -> Authenticator:
@@ -104,6 +105,7 @@ def app_state(
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,
         request_timeout=settings.server_request_timeout or None,
+        shapes=Shapes(settings.db_plan_cache_max_entries),
     )
 
 

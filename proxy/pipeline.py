@@ -12,12 +12,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from pool.errors import PoolError
-from pool.model import Outcome, Statement, Transaction
+from pool.model import Outcome, Statement, Transaction, keep_always
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
 from proxy.deadline import deadline_of, run_in_time
@@ -31,7 +31,7 @@ from proxy.plan.model import (
     TableRead,
     TableWrite,
 )
-from proxy.plan.planner import Planned, PlanRules, plan_request
+from proxy.plan.planner import PlanRules, plan_request
 from proxy.record import Record, Resource
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.media_types import OPENAPI_31
@@ -42,6 +42,7 @@ from proxy.response.answer import (
     info_response,
     inspect_response,
     plan_response,
+    read_form,
     read_response,
     with_warnings,
     write_response,
@@ -55,6 +56,9 @@ from proxy.response.openapi31 import openapi31_document
 from proxy.response.openapi_api import OpenApiOptions
 from proxy.response.result import plan_text, planned_rows, read_result
 from proxy.schema_cache.model import QualifiedName, SchemaCache
+from proxy.shapes.asked import Asked
+from proxy.shapes.cache import Shapes
+from proxy.shapes.sent import SentHeaders
 from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
 from proxy.sql.session import Setting, trace_settings, transaction_settings
 from proxy.sql.statements import main_statement, planned_count_statement
@@ -114,6 +118,19 @@ class AppState:
     verbosity: Verbosity = "verbose"
     server_timing: bool = False
     request_timeout: float | None = None
+    shapes: Shapes = field(default_factory=Shapes, compare=False)
+    """Of this state's cache and rules alone: a state with others has others."""
+
+    def __post_init__(self) -> None:
+        self.shapes.belong_to(
+            (
+                self.cache,
+                self.request_rules,
+                self.plan_rules,
+                self.transaction_rules,
+                self.openapi_mode,
+            )
+        )
 
 
 async def answer(
@@ -151,24 +168,52 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
     identity = state.authenticator.identify(http.headers, time.time())
     record.role, record.identity = identity.role, identity
     record.lap("jwt")
-    if state.cache is None:
+    cache = state.cache
+    if cache is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
-    request = await _read(http, state.request_rules)
-    record.resource = _resource(request)
-    record.lap("parse")
-    planned = plan_request(request, state.cache, state.plan_rules)
-    record.plan, record.schema_cache = planned.plan, state.cache
-    record.lap("plan")
-    try:
-        response = await _respond(state, state.cache, run, request, identity, planned, record)
-    except PoolError as error:
-        authenticated = identity.role != state.transaction_rules.anonymous_role
-        raise pool_error(error, authenticated=authenticated) from error
+    sent = state.shapes.sent(http.headers)
+    asked = await _understood(state, cache, http, sent, record)
+    plan = asked.planned.plan
+    record.plan, record.schema_cache = plan, cache
+    if isinstance(plan, Info):
+        response = info_response(plan)
+    else:
+        settings = _settings(state, cache, asked, identity, sent)
+        transaction = asked.transaction(settings, cache.role_isolation.get(identity.role))
+        try:
+            response = await _respond(state, cache, run, asked, plan, transaction, record)
+        except PoolError as error:
+            authenticated = identity.role != state.transaction_rules.anonymous_role
+            raise pool_error(error, authenticated=authenticated) from error
     record.lap("response")
-    response = with_warnings(response, planned.warnings)
+    if asked.planned.warnings:
+        response = with_warnings(response, asked.planned.warnings)
     if state.server_timing:
         response = replace(response, headers=(*response.headers, record.server_timing()))
     return response
+
+
+async def _understood(
+    state: AppState, cache: SchemaCache, http: HttpRequest, sent: SentHeaders, record: Record
+) -> Asked:
+    """What `http` asks: known again by its shape, or read and planned in full."""
+    outline = state.shapes.outline(http, sent)
+    if outline is not None:
+        asked = state.shapes.recognised(outline, http.body)
+        if asked is not None:
+            record.resource = _resource(asked.request)
+            record.lap("parse")
+            record.lap("plan")
+            return asked
+    request = await _read(http, state.request_rules)
+    record.resource = _resource(request)
+    record.lap("parse")
+    asked = asked_of(state, cache, request)
+    record.lap("plan")
+    if outline is not None:
+        read = partial(read_api_request, rules=state.request_rules)
+        state.shapes.learn(outline, http, sent, asked, read, partial(asked_of, state, cache))
+    return asked
 
 
 async def _read(http: HttpRequest, rules: RequestRules) -> ApiRequest:
@@ -194,15 +239,11 @@ async def _respond(
     state: AppState,
     cache: SchemaCache,
     run: Run,
-    request: ApiRequest,
-    identity: Identity,
-    planned: Planned,
+    asked: Asked,
+    plan: DatabasePlan | Inspect,
+    transaction: Transaction,
     record: Record,
 ) -> Response:
-    plan = planned.plan
-    if isinstance(plan, Info):
-        return info_response(plan)
-    transaction = transaction_for(state, cache, request, identity, plan)
     if record.trace is not None:
         traced = trace_settings(record.trace.traceparent)
         transaction = replace(transaction, settings=(*transaction.settings, *traced))
@@ -222,10 +263,10 @@ async def _respond(
             plan.schema,
             found,
             state.openapi_mode,
-            replace(state.openapi, path_prefix=request.path_prefix),
+            replace(state.openapi, path_prefix=asked.request.path_prefix),
         )
-        return inspect_response(plan.media_type, request, document, head=plan.head)
-    return _answer_to(state, request, plan, outcome)
+        return inspect_response(plan.media_type, asked.request, document, head=plan.head)
+    return _answer_to(state, asked, plan, transaction, outcome)
 
 
 async def _run_noted(run: Run, record: Record, transaction: Transaction) -> Outcome:
@@ -238,59 +279,76 @@ async def _run_noted(run: Run, record: Record, transaction: Transaction) -> Outc
     return outcome
 
 
-def transaction_for(
-    state: AppState,
-    cache: SchemaCache,
-    request: ApiRequest,
-    identity: Identity,
-    plan: DatabasePlan | Inspect,
-) -> Transaction:
-    """The transaction that answers `plan`: the very SQL, settings and checks."""
+def asked_of(state: AppState, cache: SchemaCache, request: ApiRequest) -> Asked:
+    """What `request` asks of the database: the plan, the very SQL, the checks. Raises
+    ApiError."""
     rules = state.transaction_rules
-    function = plan.call.function if isinstance(plan, FunctionCall) else None
-    own_isolation = function.isolation if function else None
-    settings = transaction_settings(
-        request,
-        identity,
-        cache,
-        extra_search_path=rules.extra_search_path,
-        app_settings=rules.app_settings,
-        function=function,
-        legacy=rules.legacy_gucs,
-        statement_timeout=rules.statement_timeout,
-    )
-    transaction = Transaction(
-        statement=Statement(""),
-        access="read only",
-        isolation=own_isolation or cache.role_isolation.get(identity.role),
-        settings=settings,
-        before=None
+    planned = plan_request(request, cache, state.plan_rules)
+    plan = planned.plan
+    statement = after = form = None
+    preferences = request.preferences
+    rest: dict[str, object] = {
+        "before": None
         if rules.pre_request is None
         else Statement(f"SELECT {qualified(rules.pre_request)}()"),
-    )
+    }
     if isinstance(plan, Inspect):
         statement = inspect_statement(plan.schema, state.openapi_mode)
-        return replace(transaction, statement=statement)
-    preferences = request.preferences
-    counts_by_plan = preferences.count in ("planned", "estimated")
-    access = _access_mode(plan)
-    return replace(
-        transaction,
-        statement=main_statement(
+    elif not isinstance(plan, Info):
+        statement = main_statement(
             plan,
             count=preferences.count,
             max_rows=rules.max_rows,
             page=request.range,
             locates=preferences.representation == "headers-only",
-        ),
-        access=access,
-        finish_when_abandoned=rules.finishes_writes and access == "read write",
-        after=planned_count_statement(plan.read)
-        if isinstance(plan, TableRead) and counts_by_plan and not is_explained(plan)
-        else None,
-        keep=commit_check(plan, preferences),
-        rollback=_rolls_back(rules, preferences),
+        )
+        counts_by_plan = preferences.count in ("planned", "estimated")
+        if isinstance(plan, TableRead):
+            form = read_form(plan, request)
+            if counts_by_plan and not is_explained(plan):
+                after = planned_count_statement(plan.read)
+        access = _access_mode(plan)
+        rest |= {
+            "access": access,
+            "finish_when_abandoned": rules.finishes_writes and access == "read write",
+            "keep": commit_check(plan, preferences),
+            "rollback": _rolls_back(rules, preferences),
+        }
+    function = plan.call.function if isinstance(plan, FunctionCall) else None
+    return Asked(
+        request=request,
+        planned=planned,
+        statement=statement,
+        after=after,
+        isolation=function.isolation if function else None,
+        rest=rest,
+        canonical=request.query.canonical,
+        form=form,
     )
+
+
+def _settings(
+    state: AppState, cache: SchemaCache, asked: Asked, identity: Identity, sent: SentHeaders
+) -> tuple[Setting, ...]:
+    """What the transaction is told first; kept for requests of a shape."""
+    if asked.shape is not None:
+        known = sent.settings(asked.shape, identity)
+        if known is not None:
+            return known
+    plan, rules = asked.planned.plan, state.transaction_rules
+    settings = transaction_settings(
+        replace(asked.request, headers=sent.pairs, cookies=sent.cookies),
+        identity,
+        cache,
+        extra_search_path=rules.extra_search_path,
+        app_settings=rules.app_settings,
+        function=plan.call.function if isinstance(plan, FunctionCall) else None,
+        legacy=rules.legacy_gucs,
+        statement_timeout=rules.statement_timeout,
+    )
+    if asked.shape is not None:
+        sent.keep_settings(asked.shape, identity, settings)
+    return settings
 
 
 def _access_mode(plan: DatabasePlan) -> AccessMode:
@@ -310,18 +368,27 @@ def _rolls_back(rules: TransactionRules, preferences: Preferences) -> bool:
 
 
 def _answer_to(
-    state: AppState, request: ApiRequest, plan: DatabasePlan, outcome: Outcome
+    state: AppState,
+    asked: Asked,
+    plan: DatabasePlan,
+    transaction: Transaction,
+    outcome: Outcome,
 ) -> Response:
+    request = asked.request
     if is_explained(plan):
         return plan_response(plan.answering.media_type, request, plan_text(outcome))
-    failed = violation(plan, request.preferences, outcome.rows)
-    if failed is not None:
-        raise failed
+    if transaction.keep is not keep_always:
+        failed = violation(plan, request.preferences, outcome.rows)
+        if failed is not None:
+            raise failed
     result = read_result(outcome)
     match plan:
         case TableRead():
-            counted = _with_planned_count(state, request, result.total, outcome)
-            return read_response(plan, request, replace(result, total=counted))
+            assert asked.form is not None
+            if request.preferences.count is not None:
+                counted = _with_planned_count(state, request, result.total, outcome)
+                result = replace(result, total=counted)
+            return read_response(asked.form, asked.canonical, result)
         case TableWrite():
             return write_response(plan, request, result)
         case FunctionCall():

@@ -36,7 +36,8 @@ class Record:
     of Server-Timing. `role`: None as long as nobody was authenticated. `code`: of the error
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
     `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
-    request came to mean, and what it was planned with; for the response cache.
+    request came to mean, and what it was planned with; for the response cache. The plan is
+    that of all requests of its shape: the values in it may be placeholders.
     `deadline`: by when, in the event loop's time, the answer must be there; None when nobody
     set one. `app`: the name of the app that it was for; nothing when there is only the one
     that has none.

@@ -104,7 +104,7 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
         columns=columns,
         accept=parse_accept(None if accept is None else _latin(accept)),
         content_type=media_type,
-        headers=_headers_for_database(headers),
+        headers=headers_for_database(headers),
         cookies=parse_cookies(headers),
     )
 
@@ -184,7 +184,7 @@ def _action(resource: Resource, method: str, target: QualifiedName) -> Action:
     return Action(kind, target, head=method == "HEAD")
 
 
-def _headers_for_database(headers: Headers) -> tuple[tuple[str, str], ...]:
+def headers_for_database(headers: Headers) -> tuple[tuple[str, str], ...]:
     """Each header once, the last value of equal names, without the cookies."""
     return tuple(
         {_text(name): _text(value) for name, value in headers if name != b"cookie"}.items()

@@ -6,7 +6,7 @@ PostgREST docs: "Pagination and Count", "Prefer Header", "Resource Representatio
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from proxy.errors import api_error
@@ -41,16 +41,46 @@ def info_response(info: Info) -> Response:
     return Response(200, headers)
 
 
-def read_response(plan: TableRead, request: ApiRequest, result: Result) -> Response:
-    """The answer to GET and HEAD on a relation."""
-    status, content_range = _page_status(request.range, result)
-    body = b"" if plan.head else result.body
+@dataclass(frozen=True, slots=True)
+class ReadForm:
+    """The answer to GET and HEAD on a relation, but for the rows and the query string.
+
+    `location` is the path that Content-Location begins with, which is at most `longest`
+    bytes long; `headers` are those that depend on neither.
+    """
+
+    head: bool
+    range: Range
+    location: str
+    longest: int | None
+    headers: Headers
+
+
+def read_form(plan: TableRead, request: ApiRequest) -> ReadForm:
+    """What answers to a read have in common, whatever its values."""
+    return ReadForm(
+        plan.head,
+        request.range,
+        f"{request.prefix}/{plan.target.name}",
+        # A QUERY may be longer than any URL.
+        _LONGEST_LOCATION if request.method == QUERY else None,
+        (
+            *_content_headers(plan.answering.media_type, request),
+            *_applied(_shared_preferences(request.preferences)),
+        ),
+    )
+
+
+def read_response(form: ReadForm, canonical: str, result: Result) -> Response:
+    """The answer to GET and HEAD on a relation; `canonical` is the query string to find the
+    same by."""
+    status, content_range = _page_status(form.range, result)
+    body = b"" if form.head else result.body
     headers: Headers = (
         content_range,
-        *_content_location(plan, request),
-        *(() if plan.head else (_content_length(body),)),
-        *_content_headers(plan.answering.media_type, request),
-        *_applied(_shared_preferences(request.preferences)),
+        *_content_location(form, canonical),
+        *(() if form.head else (_content_length(body),)),
+        *form.headers,
     )
     return _finished(status, headers, body, result)
 
@@ -139,19 +169,20 @@ def with_warnings(response: Response, warnings: tuple[Warned, ...]) -> Response:
 
 
 def _finished(status: int, headers: Headers, body: bytes, result: Result) -> Response:
+    if result.status_guc is None and result.headers_guc is None:
+        return Response(status, (*headers, _VARY), body)
     status, headers = with_overrides(status, headers, result.status_guc, result.headers_guc)
     if not any(name.lower() == b"vary" for name, _ in headers):
         headers = (*headers, _VARY)
     return Response(status, headers, body)
 
 
-def _content_location(plan: TableRead, request: ApiRequest) -> Headers:
-    """Where a GET finds the same; a QUERY may be longer than any URL."""
-    query = f"?{request.query.canonical}" if request.query.canonical else ""
-    if request.method == QUERY and len(query) > _LONGEST_LOCATION:
+def _content_location(form: ReadForm, canonical: str) -> Headers:
+    """Where a GET finds the same."""
+    query = f"?{canonical}" if canonical else ""
+    if form.longest is not None and len(query) > form.longest:
         return ()
-    location = f"{request.prefix}/{plan.target.name}{query}"
-    return ((b"content-location", location.encode(errors="replace")),)
+    return ((b"content-location", f"{form.location}{query}".encode(errors="replace")),)
 
 
 def _content_length(body: bytes) -> tuple[bytes, bytes]:

@@ -175,6 +175,15 @@ class Settings:
             in_database=True,
         ),
     ] = False
+    db_plan_cache_max_entries: Annotated[
+        int,
+        Facts(
+            whole_number(1000),
+            "How many shapes of requests are remembered with their plans and SQL, so that one"
+            " of the same shape with other values is only given those; 0 for none.",
+            own=True,
+        ),
+    ] = 1000
     db_pre_request: Annotated[
         str | None,
         Facts(

@@ -80,7 +80,7 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
             language = _language(writer, operation.language)
             return f"{left} @@ {operator.sql}({language}{writer.bind(value)})"
         case "pattern":
-            right = writer.bind(value.replace("*", "%"))
+            right = writer.bind(pattern_argument(value))
         case _:
             right = _represented(field, writer.bind(value))
     if operation.quantifier is not None:
@@ -88,14 +88,23 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
     return f"{left} {operator.sql} {right}"
 
 
+def pattern_argument(pattern: str) -> str:
+    """What is bound for a pattern as a URL writes it."""
+    return pattern.replace("*", "%")
+
+
+def list_argument(values: str | tuple[str, ...]) -> str:
+    """What is bound for the values of `in`: one array, so that lists of any length share a
+    prepared statement. `in.()` is the empty list."""
+    return array_literal(() if values in ("", ("",)) else values)
+
+
 def _represented(field: FieldRef, value: str) -> str:
     return value if field.transform is None else f"{field.transform}({value})"
 
 
 def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
-    # One array parameter, so that lists of any length share a prepared statement.
-    listed = array_literal(() if values in ("", ("",)) else values)
-    bound = writer.bind(listed)
+    bound = writer.bind(list_argument(values))
     if field.transform is None:
         return f"({bound})"
     return f"(SELECT {field.transform}(unnest({bound}::text[])))"

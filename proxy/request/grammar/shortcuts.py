@@ -90,7 +90,9 @@ def _operator_heads() -> Mapping[str, tuple[str, Quantifier | None]]:
     return heads
 
 
-_HEADS: Final = _operator_heads()
+HEADS: Final = _operator_heads()
+"""What stands before the first dot of a plain filter (`eq`, `like(any)`): its operator and
+quantifier. All that follows the dot is the value, whatever it is."""
 _IS_VALUES: Final[Mapping[str, IsValue]] = {
     "null": "null",
     "not_null": "not_null",
@@ -166,7 +168,7 @@ def operation(text: str, *, in_tree: bool = False) -> Operation | None:
         head, dot, rest = rest.partition(".")
     if not dot:
         return None
-    known = _HEADS.get(head)
+    known = HEADS.get(head)
     if known is not None:
         value = _unquoted(rest) if in_tree else rest
         return Operation(known[0], value, negated, known[1])
@@ -174,12 +176,13 @@ def operation(text: str, *, in_tree: bool = False) -> Operation | None:
         is_value = _IS_VALUES.get(rest)
         return None if is_value is None else Operation("is", is_value, negated)
     if head == "in" and rest[:1] == "(" and rest[-1:] == ")":
-        items = _list_items(rest)
+        items = list_items(rest)
         return None if items is None else Operation("in", items, negated)
     return None
 
 
-def _list_items(text: str) -> tuple[str, ...] | None:
+def list_items(text: str) -> tuple[str, ...] | None:
+    """The values of `(1,2,"a,b")`, the parentheses included."""
     if text[1:2] in (" ", "\t"):
         return None
     if '"' not in text and text.find(")") == len(text) - 1:
@@ -199,7 +202,7 @@ def is_argument(text: str) -> bool:
     """Whether `text` can't be a filter, so that a function's parameter is an argument."""
     head, dot, _ = text.partition(".")
     return not dot or (
-        head not in _HEADS and head not in ("not", "in", "is") and "(" not in head
+        head not in HEADS and head not in ("not", "in", "is") and "(" not in head
     )
 
 
