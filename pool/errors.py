@@ -1,13 +1,18 @@
 """What can go wrong between us and PostgreSQL, told without a word of HTTP.
 
-Four answers a caller must be able to tell apart: no connection came free in time
-(`PoolTimeout`), none can be made (`ConnectionFailed`), one broke while in use
-(`ConnectionLost`), and PostgreSQL itself refused (`DatabaseError`). A server that says why
+Five answers a caller must be able to tell apart: no connection came free in time
+(`PoolTimeout`), or none would have (`PoolOverloaded`), none can be made
+(`ConnectionFailed`), one broke while in use (`ConnectionLost`), and PostgreSQL itself refused
+(`DatabaseError`). A server that says why
 it hangs up (57P01 and its like) is a `DatabaseError` with that SQLSTATE; `ConnectionLost`
 is left for the connections that break without a word.
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+_REFUSALS: Final = ("28", "3D")
 
 
 class PoolError(Exception):
@@ -50,6 +55,12 @@ class ConnectionFailed(PoolError):
         self.reason = reason
         self.retry_after = retry_after
         self.sqlstate = sqlstate
+
+    @property
+    def refused(self) -> bool:
+        """Whether the database is there but will never let this user in: password or
+        authorization (class 28), no such database (3D000)."""
+        return (self.sqlstate or "").startswith(_REFUSALS)
 
 
 class ConnectionLost(PoolError):

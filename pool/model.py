@@ -62,9 +62,11 @@ class Transaction:
     position that this token of an earlier `Outcome` stands for (see `pool.replicas`).
 
     `deadline`: the time of the event loop's clock by which its caller needs the outcome;
-    waiting for a connection and running are cut to what remains until then.
+    waiting for a connection, and the transaction's statement_timeout, are cut to what
+    remains until then.
     `finish_when_abandoned`: once it has a connection it runs to its end even when its caller
     is cancelled.
+    `background`: it is given a connection when nobody else waits for one.
     """
 
     statement: Statement
@@ -81,6 +83,7 @@ class Transaction:
     after_position: str | None = None
     deadline: float | None = None
     finish_when_abandoned: bool = False
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,82 +1,82 @@
 """A bounded, fair, cancellable pool of sessions in front of one database.
 
 In: `Transaction`s, from as many tasks as like. Out: their `Outcome`s, run on at most `size`
-sessions. Everything happens in one event loop.
+sessions. Everything happens in one event loop. `pool.sessions` opens, keeps and closes the
+sessions, `pool.queue` holds those who wait, `pool.budget` divides slots between pools.
 
 Invariants
 ----------
-* There are `size` slots. A slot is in use (`_open`) from before its session is opened until
-  after it is closed, so there are never more than `size` sessions.
-* A slot in use has one owner: a task of `_connecting` that opens its session, the idle list
-  `_idle`, the caller that runs a transaction, or a task of `_finishing` that runs it in the
-  caller's stead (both in `_busy`), or a task of `_closing` that closes its session, or brings
-  it back when its caller was cancelled. It passes from owner to owner without an await in
-  between.
-* Callers never connect: they queue, and a pool's task connects and serves the queue. So a
+* There are `size` slots for the pool, and as many as its budget's total for all pools that
+  share it. A slot is in use from before its session is opened until after it is closed, so
+  there are never more sessions than that.
+* A slot in use has one owner: an attempt that opens its session, the idle list, the caller
+  that runs a transaction, or a task that runs it in the caller's stead (both `busy`), a task
+  that brings its session back when a caller was cancelled, or one that closes it. It passes
+  from owner to owner without an await in between.
+* Callers never connect: they queue, and an attempt of the pool's own serves the queue. So a
   caller that is cancelled takes nothing with it.
-* The queue is first come, first served. A caller is in `_waiters` as long as nothing was
-  given to it; one that is cancelled after something was given to it gives it on. Nobody
-  queues while a session is idle.
+* The queue is first come, first served, those in the background last, and never longer than
+  `max_waiting`. A caller is in it as long as nothing was given to it; one that is cancelled
+  after something was given to it gives it on. Nobody queues while a session is idle, unless
+  the pool is paused.
+* Everybody who waits is told something in the end: a session, `PoolTimeout` when the time is
+  up, `PoolOverloaded` when it will not be enough, `ConnectionFailed` when the database stays
+  away or the pool is closed.
 * An idle session is outside a transaction and awaits no answer. A session whose state is
   unknown, because its caller was cancelled, its connection broke or its transaction did not
   end, is closed and never used again, unless `Session.recover` has found out its state.
-* While the database is away (`_outage` is set), one task at a time tries to connect; and
-  when no session is left either, all callers but the one that started it fail at once.
+* While the database is away, one attempt at a time is made (beside one that may take its
+  time). Callers wait for `outage_grace` seconds, then all fail at once until it is back;
+  but nobody fails while the pool has another session.
+* A write is given to PostgreSQL once. A read is when its connection broke once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from time import perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 from pool import transaction
-from pool.connection import connect
+from pool.budget import Budget
+from pool.connection import connect as connect_to_server
+from pool.deadline import cut_to
 from pool.dsn import Dsn, Source
-from pool.errors import ConnectionFailed, ConnectionLost, PoolError, PoolTimeout
+from pool.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    DatabaseError,
+    PoolError,
+    PoolOverloaded,
+    PoolTimeout,
+)
 from pool.model import Outcome, Row, Statement, Transaction
-from pool.outage import Outage, after_failure
+from pool.queue import Queue, Waiter, too_long
 from pool.session import Session
+from pool.sessions import Member, Rules, Sessions, copy_of
+from pool.stats import Counters, PoolStats, Waits
 
-_GOODBYE: Final = 5.0
-_RECOVERY: Final = 2.0
+OUTAGE_GRACE: Final = 5.0
+"""Seconds that callers wait for a database that is away, unless told otherwise."""
 
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """What the pool is doing: sessions and callers now, and timeouts since the start.
-
-    `size`: slots; `open`: slots in use, of sessions being opened or closed too; `idle`:
-    sessions nobody uses; `waiting`: callers in the queue; `timeouts`: callers that gave up.
-    """
-
-    size: int
-    open: int
-    idle: int
-    waiting: int
-    timeouts: int
+_LAST_GOODBYES: Final = 10.0
+_REVIEW: Final = 1.0
+"""Seconds between two looks for waiters that can't be served in time."""
+_LONGEST_ADVICE: Final = 32
+_GOING: Final = ("57P01", "57P02", "57P03")
+"""SQLSTATEs of a server that shuts down, has crashed or is not there yet."""
 
 
-@dataclass(slots=True, eq=False)
-class _Member:
-    """A session of the pool; times are the event loop's, in seconds. `waited`: how long the
-    caller that it was given to last had waited. `schema`: the number of the schema that its
-    statements were prepared for."""
+class Connect(Protocol):
+    """What opens a session, or raises `ConnectionFailed`: `pool.connection.connect`."""
 
-    session: Session
-    expires_at: float
-    schema: int
-    idle_until: float = 0.0
-    used: bool = False
-    waited: float = 0.0
-
-
-_Waiter = asyncio.Future[_Member]
+    def __call__(self, target: Source, *, prepared_statements: bool) -> Awaitable[Session]:
+        """A new session with `target`."""
 
 
 class Pool:
@@ -88,6 +88,11 @@ class Pool:
     case, but never in the middle of a transaction. `prepared_statements=False`: for a
     pooler in transaction mode between us and the database. `application_name`: unless the
     DSN says otherwise.
+
+    `min_size` sessions are kept open from the first use on. `max_waiting`: how many callers
+    may queue. `budget`: what the pool shares with others, its own when None; `weight` is its
+    claim in proportion to theirs. `outage_grace`: seconds that callers wait for a database
+    that is away. `connect` opens the sessions.
     """
 
     def __init__(
@@ -100,36 +105,73 @@ class Pool:
         max_lifetime: float = 1800.0,
         prepared_statements: bool = True,
         application_name: str = "edgerest",
+        min_size: int = 0,
+        max_waiting: int = 10_000,
+        budget: Budget | None = None,
+        weight: float = 1.0,
+        outage_grace: float = OUTAGE_GRACE,
+        connect: Connect = connect_to_server,
     ) -> None:
         if size < 1:
             raise ValueError("a pool has at least one connection")
+        if not 0 <= min_size <= size:
+            raise ValueError("min_size lies between 0 and the pool's size")
+        if not 0 < weight < math.inf:
+            raise ValueError("a pool's weight is a positive number")
         self._source = Source(dsn, application_name=application_name, env=os.environ)
-        self._size = size
+        self._connect = connect
         self._acquire_timeout = acquire_timeout
-        self._max_idle_time = max_idle_time
-        self._max_lifetime = max_lifetime
         self._prepared_statements = prepared_statements
-        self._open = 0
-        self._emptied = asyncio.Event()
-        self._emptied.set()
-        self._connecting: set[asyncio.Task[Session]] = set()
-        self._idle: list[_Member] = []
-        self._busy: set[_Member] = set()
-        self._finishing: set[asyncio.Task[Outcome]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
-        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
-        self._timeouts = 0
         self._schema = 0
-        self._outage: Outage | None = None
-        self._sweep: asyncio.TimerHandle | None = None
-        self._attempt: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._shut = False
+        self._review_at = 0.0
+        self._finishing: set[asyncio.Task[Outcome]] = set()
+        self._counters = Counters()
+        self._waits = Waits()
+        self._queue = Queue(max_waiting)
+        self._sessions = Sessions(
+            self._open_session,
+            Rules(size, min_size, weight, max_idle_time, max_lifetime, outage_grace),
+            budget or Budget(size),
+            self._queue,
+            self._counters,
+            self._fail_waiters,
+        )
 
     @property
     def stats(self) -> PoolStats:
-        """The numbers of this moment."""
+        """The numbers of this moment; to be asked for in the pool's event loop."""
+        now = asyncio.get_running_loop().time()
+        sessions, queue, counters = self._sessions, self._queue, self._counters
+        oldest = queue.oldest()
+        p50, p95, p99 = self._waits.percentiles((0.5, 0.95, 0.99), now)
         return PoolStats(
-            self._size, self._open, len(self._idle), len(self._waiters), self._timeouts
+            size=sessions.rules.size,
+            open=sessions.open,
+            idle=len(sessions.idle),
+            waiting=len(queue),
+            timeouts=counters.timeouts,
+            min_size=sessions.rules.min_size,
+            connecting=sessions.connecting,
+            busy=len(sessions.busy),
+            closing=sessions.closing,
+            recovering=sessions.recovering,
+            debt=sessions.debt,
+            waiting_background=queue.background,
+            longest_wait=0.0 if oldest is None else now - oldest,
+            wait_p50=p50,
+            wait_p95=p95,
+            wait_p99=p99,
+            transactions=counters.transactions,
+            sheds=counters.sheds,
+            cancelled_waiting=counters.cancelled_waiting,
+            cancelled_running=counters.cancelled_running,
+            retries=counters.retries,
+            connects=counters.connects,
+            connect_failures=counters.connect_failures,
+            lost=counters.lost,
+            breaker=sessions.breaker(now),
+            paused=sessions.paused,
         )
 
     async def open(self) -> None:
@@ -137,36 +179,50 @@ class Pool:
 
         The pool can be used without it, and after it failed.
         """
+        self._sessions.begin()
         try:
-            self._give_back(await self._acquire())
-        except PoolTimeout as error:
+            async with asyncio.timeout(self._acquire_timeout):
+                await self._sessions.first()
+        except TimeoutError:
             raise ConnectionFailed(
-                f"the database did not answer within {error.seconds:g} seconds"
+                f"the database did not answer within {self._acquire_timeout:g} seconds"
             ) from None
 
     async def run(self, tx: Transaction) -> Outcome:
         """Run `tx` on the next free session.
 
-        Raises `PoolTimeout`, `ConnectionFailed`, `ConnectionLost` and `DatabaseError`. When
-        the caller is cancelled, the statement is cancelled on the server as well, unless `tx`
-        is one to `finish_when_abandoned`. A read is
-        run a second time when the connection it was given had died unnoticed while idle; a
-        write is never sent twice.
+        Raises `PoolOverloaded`, `PoolTimeout`, `ConnectionFailed`, `ConnectionLost` and
+        `DatabaseError`. When the caller is cancelled, the statement is cancelled on the server
+        as well, unless `tx` is one to `finish_when_abandoned`. A read is run a second time
+        when its connection broke or the server was about to go; a write is never sent twice.
         """
-        member = await self._acquire()
+        now = asyncio.get_running_loop().time()
+        member = None if self._shut else self._sessions.take(now)
+        if member is None:
+            member = await self._wait(tx)
+        else:
+            member.waited = 0.0
+            self._waits.unwaited += 1
         if tx.finish_when_abandoned:
             return await self._finish_on(member, tx)
-        may_have_died_idle = member.used and tx.access == "read only"
         try:
             return await self._run_on(member, tx)
         except ConnectionLost:
-            if not may_have_died_idle:
+            # Those that are idle may be as dead, and notice as late.
+            self._sessions.distrust()
+            if not self._may_run_again(tx):
                 raise
-        return await self._run_on(await self._acquire(), tx)
+        except DatabaseError as error:
+            if error.sqlstate not in _GOING or not self._may_run_again(tx):
+                raise
+        self._counters.retries += 1
+        return await self._run_on(await self._acquire(tx), tx)
 
     async def fetch(self, statement: Statement) -> Sequence[Row]:
         """The rows of one read-only statement under the session's own role."""
         return (await self.run(Transaction(statement))).rows
+
+    # -- what is done to the pool as a whole ----------------------------------------------
 
     def forget_statements(self) -> None:
         """The schema has changed: from now on, have everything prepared anew.
@@ -184,12 +240,28 @@ class Pool:
 
     def reconnect(self) -> None:
         """Replace every session, as soon as nobody uses it; callers notice nothing."""
-        now = asyncio.get_running_loop().time()
-        for member in (*self._idle, *self._busy):
-            member.expires_at = now
-        if self._sweep is not None:
-            self._sweep.cancel()
-        self._close_old()
+        self._sessions.outdate(asyncio.get_running_loop().time())
+
+    async def pause(self, timeout: float = math.inf) -> bool:  # noqa: ASYNC109
+        """Let transactions begin no more, and wait until none runs.
+
+        True when none runs any more, False when some still do after `timeout` seconds. Either
+        way callers queue until `resume`, for as long as they would wait for a session.
+        """
+        self._shut = self._sessions.paused = True
+        self._queue.stand_still(asyncio.get_running_loop().time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if timeout == math.inf else timeout):
+                await self._sessions.quiet()
+        return not self._sessions.busy
+
+    def resume(self) -> None:
+        """Let transactions begin again."""
+        if self._sessions.paused and not self._sessions.closed:
+            now = asyncio.get_running_loop().time()
+            self._shut = False
+            self._queue.go_on(now)
+            self._sessions.resume(now)
 
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Let running transactions end for up to `timeout` seconds, then cut them off.
@@ -197,236 +269,174 @@ class Pool:
         Callers in the queue and later ones get `ConnectionFailed`. All sessions are closed
         when this returns.
         """
-        self._closed = True
-        for timer in (self._sweep, self._attempt):
-            if timer is not None:
-                timer.cancel()
-        for task in tuple(self._connecting):
-            task.cancel()
+        self._shut = True
+        self._sessions.close()
         self._fail_waiters(_closed_error())
-        while self._idle:
-            self._retire(self._idle.pop())
         await self._wait_until_empty(timeout)
-        for member in tuple(self._busy):
+        for member in tuple(self._sessions.busy):
             member.session.terminate()
-        await self._wait_until_empty(2 * _GOODBYE)
+        await self._wait_until_empty(_LAST_GOODBYES)
+        self._sessions.leave()
 
     async def _wait_until_empty(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._emptied.wait()
+                await self._sessions.quiet(empty=True)
+
+    def _open_session(self) -> Awaitable[Session]:
+        return self._connect(self._source, prepared_statements=self._prepared_statements)
 
     # -- what a caller does ---------------------------------------------------------------
 
-    async def _run_on(self, member: _Member, tx: Transaction) -> Outcome:
+    async def _run_on(self, member: Member, tx: Transaction) -> Outcome:
         waited = member.waited
         if member.schema != self._schema:
             member.schema = self._schema
             member.session.forget_statements()
         try:
+            if tx.deadline is not None:
+                tx = self._with_time_left(tx, tx.deadline)
+            self._counters.transactions += 1
             outcome = await transaction.run(member.session, tx)
         except PoolError as error:
             error.waited = waited
             raise
+        except asyncio.CancelledError:
+            self._counters.cancelled_running += 1
+            raise
         finally:
-            self._give_back(member)
+            self._sessions.release(member, asyncio.get_running_loop().time())
         return replace(outcome, waited=waited) if waited else outcome
 
-    async def _finish_on(self, member: _Member, tx: Transaction) -> Outcome:
+    async def _finish_on(self, member: Member, tx: Transaction) -> Outcome:
         """`_run_on` in a task of the pool's, which outlives a caller that is cancelled."""
         task = asyncio.get_running_loop().create_task(self._run_on(member, tx))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return await asyncio.shield(task)
 
-    async def _acquire(self) -> _Member:
-        """A session for the caller's own; it must come back through `_give_back`."""
-        if self._closed:
+    def _with_time_left(self, tx: Transaction, deadline: float) -> Transaction:
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            self._counters.timeouts += 1
+            raise PoolTimeout(0.0)
+        settings = cut_to(tx.settings, left)
+        return tx if settings is tx.settings else replace(tx, settings=settings)
+
+    def _may_run_again(self, tx: Transaction) -> bool:
+        return tx.access == "read only" and not self._sessions.closed
+
+    async def _acquire(self, tx: Transaction) -> Member:
+        """A session for the caller's own; it must come back through `release`."""
+        now = asyncio.get_running_loop().time()
+        member = None if self._shut else self._sessions.take(now)
+        if member is None:
+            return await self._wait(tx)
+        member.waited = 0.0
+        return member
+
+    async def _wait(self, tx: Transaction) -> Member:
+        if self._sessions.closed:
             raise _closed_error()
-        if (member := self._take_idle()) is not None:
-            member.waited = 0.0
-            return member
-        loop, since = asyncio.get_running_loop(), perf_counter()
-        self._fail_if_away(loop.time())
-        waiter: _Waiter = loop.create_future()
-        self._waiters[waiter] = None
-        self._connect_for_waiters()
-        timer = loop.call_later(self._acquire_timeout, self._give_up, waiter)
+        loop, began = asyncio.get_running_loop(), perf_counter()
+        now = loop.time()
+        waiter = self._queue_up(tx, loop, now)
+        timer = loop.call_at(waiter.until, self._give_up, waiter)
         try:
-            member = await waiter
-            member.waited = perf_counter() - since
+            while True:
+                member = await waiter.future
+                if not member.session.broken:
+                    break
+                # It died on the way here, and nothing was sent on it.
+                self._sessions.release(member, loop.time())
+                waiter.future = loop.create_future()
+                self._queue.put_first(waiter, loop.time())
+                self._sessions.grow()
+            member.waited = perf_counter() - began
+            self._waits.add(member.waited, loop.time())
             return member
         except PoolError as error:
-            error.waited = perf_counter() - since
+            error.waited = perf_counter() - began
             raise
         except asyncio.CancelledError:
-            self._waiters.pop(waiter, None)
-            if not waiter.cancelled() and waiter.exception() is None:
+            self._counters.cancelled_waiting += 1
+            queued = self._queue.discard(waiter, loop.time())
+            given = waiter.future
+            if not queued and not given.cancelled() and given.exception() is None:
                 # It was served in the very moment it was cancelled.
-                self._give_back(waiter.result())
+                self._sessions.release(given.result(), loop.time())
             raise
         finally:
             timer.cancel()
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        if waiter in self._waiters and not waiter.done():
-            del self._waiters[waiter]
-            self._timeouts += 1
-            waiter.set_exception(PoolTimeout(self._acquire_timeout))
+    def _queue_up(self, tx: Transaction, loop: asyncio.AbstractEventLoop, now: float) -> Waiter:
+        """A place in the queue, unless it is known to be of no use."""
+        sessions = self._sessions
+        patience = self._acquire_timeout
+        if tx.deadline is not None:
+            patience = min(patience, tx.deadline - now)
+            if patience <= 0:
+                self._counters.timeouts += 1
+                raise PoolTimeout(0.0)
+        sessions.asked_at = now
+        away = sessions.away(now)
+        if away is not None:
+            raise away
+        self._refuse_the_hopeless(patience, tx.background, now)
+        waiter = Waiter(loop.create_future(), now, now + patience, tx.background)
+        self._queue.add(waiter, now)
+        if now >= self._review_at:
+            self._review_at = now + _REVIEW
+            self._shed_the_hopeless(now)
+        sessions.begin()
+        sessions.grow()
+        return waiter
 
-    def _give_back(self, member: _Member) -> None:
-        self._busy.discard(member)
-        member.used = True
-        self._release(member)
-
-    # -- what happens to a session --------------------------------------------------------
-
-    def _release(self, member: _Member) -> None:
-        """Pass a session nobody uses on, unless it must be closed."""
-        session, now = member.session, asyncio.get_running_loop().time()
-        expired = now >= member.expires_at or session.prepares != self._prepared_statements
-        if session.recoverable and not (self._closed or expired):
-            self._in_background(self._bring_back(member))
-        elif self._closed or session.broken or session.in_transaction or expired:
-            self._retire(member)
-        else:
-            self._offer(member, now)
-
-    def _take_idle(self) -> _Member | None:
-        """The session used last, so that those not needed get old enough to be closed."""
+    def _give_up(self, waiter: Waiter) -> None:
         now = asyncio.get_running_loop().time()
-        while self._idle:
-            member = self._idle.pop()
-            if not member.session.stale and now < member.expires_at:
-                self._busy.add(member)
-                return member
-            self._retire(member)
-        return None
+        if self._queue.discard(waiter, now) and not waiter.future.done():
+            self._counters.timeouts += 1
+            self._waits.add(now - waiter.since, now)
+            waiter.future.set_exception(PoolTimeout(waiter.until - waiter.since))
 
-    def _offer(self, member: _Member, now: float) -> None:
-        """Give `member` to whoever has waited longest, or keep it idle."""
-        while self._waiters:
-            waiter, _ = self._waiters.popitem(last=False)
-            if not waiter.done():
-                self._busy.add(member)
-                waiter.set_result(member)
-                return
-        member.idle_until = now + self._max_idle_time
-        self._idle.append(member)
-        self._plan_sweep(now)
+    # -- whom it does not let wait --------------------------------------------------------
 
-    def _retire(self, member: _Member) -> None:
-        """Close the session and free its slot thereafter."""
-        self._in_background(self._close(member.session))
+    def _refuse_the_hopeless(self, patience: float, background: bool, now: float) -> None:
+        queue = self._queue
+        expected = None if self._shut else queue.estimate(background=background)
+        if len(queue) >= queue.limit:
+            displaced = None if background else queue.make_room(now)
+            if displaced is None:
+                self._counters.sheds += 1
+                raise _overloaded("the queue for a connection is full", expected, 0.0)
+            self._shed(displaced, "the queue for a connection is full", expected)
+        if expected is not None and too_long(expected, patience):
+            self._counters.sheds += 1
+            raise _overloaded("no connection will come free in time", expected, patience)
 
-    def _in_background(self, doing: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(doing)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _bring_back(self, member: _Member) -> None:
-        """See that what a cancelled caller left behind is over, or close the session."""
-        if await member.session.recover(_RECOVERY):
-            self._release(member)
-        else:
-            await self._close(member.session)
-
-    async def _close(self, session: Session) -> None:
-        try:
-            await session.close(_GOODBYE)
-        finally:
-            self._free_slot()
-            self._connect_for_waiters()
-
-    def _plan_sweep(self, now: float) -> None:
-        if self._sweep is None and self._idle:
-            due = min(min(m.idle_until, m.expires_at) for m in self._idle)
-            loop = asyncio.get_running_loop()
-            self._sweep = loop.call_later(max(due - now, 0.0), self._close_old)
-
-    def _close_old(self) -> None:
-        self._sweep = None
-        now = asyncio.get_running_loop().time()
-        old = [m for m in self._idle if now >= min(m.idle_until, m.expires_at)]
-        for member in old:
-            self._idle.remove(member)
-            self._retire(member)
-        self._plan_sweep(now)
-
-    # -- how the pool grows ---------------------------------------------------------------
-
-    def _connect_for_waiters(self) -> None:
-        """Open as many sessions as the queue calls for and the slots and an outage allow."""
-        loop = asyncio.get_running_loop()
-        while not self._closed and self._open < self._size:
-            if len(self._connecting) >= len(self._waiters):
-                return
-            if self._outage is not None:
-                if self._connecting:
-                    return
-                if loop.time() < self._outage.retry_at:
-                    self._plan_attempt(loop, self._outage.retry_at)
-                    return
-            self._take_slot()
-            task = loop.create_task(
-                connect(self._source, prepared_statements=self._prepared_statements)
-            )
-            self._connecting.add(task)
-            task.add_done_callback(self._connected)
-
-    def _plan_attempt(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        if self._attempt is not None:
-            self._attempt.cancel()
-        self._attempt = loop.call_at(when, self._connect_for_waiters)
-
-    def _connected(self, task: asyncio.Task[Session]) -> None:
-        """Take over what a connecting task has come to."""
-        self._connecting.discard(task)
-        now = asyncio.get_running_loop().time()
-        try:
-            session = task.result()
-        except ConnectionFailed as failure:
-            self._free_slot()
-            self._note_failure(failure, now)
-        except BaseException as error:
-            self._free_slot()
-            if not isinstance(error, asyncio.CancelledError):
-                raise
-        else:
-            self._outage = None
-            self._release(_Member(session, now + self._max_lifetime, self._schema))
-            self._connect_for_waiters()
-
-    def _note_failure(self, failure: ConnectionFailed, now: float) -> None:
-        self._outage = after_failure(self._outage, failure, now)
-        if not (self._idle or self._busy or self._connecting):
-            self._fail_waiters(self._outage.error(now))
-        self._connect_for_waiters()
-
-    def _take_slot(self) -> None:
-        self._open += 1
-        self._emptied.clear()
-
-    def _free_slot(self) -> None:
-        self._open -= 1
-        if self._open == 0:
-            self._emptied.set()
-
-    def _fail_if_away(self, now: float) -> None:
-        if self._outage is None or self._idle or self._busy:
+    def _shed_the_hopeless(self, now: float) -> None:
+        if self._shut:
             return
-        if self._connecting or now < self._outage.retry_at:
-            raise self._outage.error(now)
+        for waiter, expected in self._queue.hopeless(now):
+            self._queue.discard(waiter, now)
+            self._shed(waiter, "no connection will come free in time", expected)
+
+    def _shed(self, waiter: Waiter, reason: str, expected: float | None) -> None:
+        if not waiter.future.done():
+            self._counters.sheds += 1
+            waiter.future.set_exception(_overloaded(reason, expected, 0.0))
 
     def _fail_waiters(self, error: ConnectionFailed) -> None:
-        while self._waiters:
-            waiter, _ = self._waiters.popitem(last=False)
-            if not waiter.done():
-                # One exception each: a shared one would gather everybody's traceback.
-                waiter.set_exception(
-                    ConnectionFailed(error.reason, error.retry_after, sqlstate=error.sqlstate)
-                )
+        now = asyncio.get_running_loop().time()
+        for waiter in self._queue.drain(now):
+            waiter.future.set_exception(copy_of(error))
 
 
 def _closed_error() -> ConnectionFailed:
     return ConnectionFailed("the connection pool is closed")
+
+
+def _overloaded(reason: str, expected: float | None, allowed: float) -> PoolOverloaded:
+    """Come again when the queue has become as short as it must be."""
+    seconds = 1 if expected is None else math.ceil(expected - allowed)
+    return PoolOverloaded(reason, min(max(seconds, 1), _LONGEST_ADVICE))

@@ -37,9 +37,10 @@ from pool.errors import (
     StandbyServer,
 )
 from pool.model import Outcome, Row, Statement, Transaction
-from pool.pool import Pool, PoolStats
+from pool.pool import Pool
 from pool.replication import LogHistory, make_token, read_lsn, read_token
 from pool.session import Session
+from pool.stats import PoolStats
 
 logger = logging.getLogger(__name__)
 

@@ -51,7 +51,7 @@ import itertools
 import secrets
 import select
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -154,6 +154,11 @@ class Session:
     def recoverable(self) -> bool:
         """Whether `recover` may bring back a session that is broken."""
         return self._cancelled and self._prepares and not self._connection.is_closed()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is gone."""
+        return bool(self._connection.is_closed())
 
     @property
     def stale(self) -> bool:
@@ -340,6 +345,10 @@ class Session:
         except (*_ASYNCPG_ERRORS, TimeoutError):
             return False
         return True
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, soon after the connection has gone, however that happens."""
+        self._connection.add_termination_listener(lambda _: callback())
 
     def terminate(self) -> None:
         """Cut the session off at once."""

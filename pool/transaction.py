@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, TypeGuard
 
+from pool.deadline import statement_timeout
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.session import Session
@@ -40,8 +40,6 @@ _READ_ONLY: Final = ("transaction_read_only", "on")
 _POSITION: Final = Statement("select pg_catalog.pg_current_wal_insert_lsn()::text")
 _GRACE: Final = 5.0
 """Seconds that an answer may take beyond what statement_timeout allows."""
-_TIME: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*")
-_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 async def run(session: Session, tx: Transaction) -> Outcome:
@@ -68,10 +66,8 @@ async def run(session: Session, tx: Transaction) -> Outcome:
 def patience(tx: Transaction) -> float | None:
     """Seconds after which a server that keeps to `tx`'s statement_timeout has answered;
     None when there is no such limit."""
-    limit = next((v for name, v in reversed(tx.settings) if name == "statement_timeout"), None)
-    found = _TIME.fullmatch(limit) if limit is not None else None
-    seconds = float(found[1]) * _UNITS[found[2] or "ms"] if found else 0.0
-    if seconds == 0.0:
+    seconds = statement_timeout(tx.settings)
+    if not seconds:
         return None
     # Each statement has the time for itself, and COMMIT, which checks constraints, too.
     statements = (tx.before, tx.guard, tx.statement, tx.after)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.listener import Listener
 from pool.model import Transaction
+from pool.pool import OUTAGE_GRACE
 from proxy.app_state import (
     app_state,
     authenticates_alike,
@@ -94,6 +95,8 @@ class App:
             max_idle_time=settings.db_pool_max_idletime,
             max_lifetime=settings.db_pool_max_lifetime,
             prepared_statements=settings.db_prepared_statements,
+            # Who does not wait for a lost database is to know at once.
+            outage_grace=OUTAGE_GRACE if settings.db_pool_automatic_recovery else 0.0,
         )
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()

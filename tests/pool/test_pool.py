@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,12 @@ def sleeping(seconds: float) -> Transaction:
 
 async def pid_of(pool: Pool) -> int:
     return int((await pool.fetch(_PID))[0][0])
+
+
+def seen(pool: Pool) -> PoolStats:
+    """The pool's sessions and callers of this moment, without what was gathered so far."""
+    now = pool.stats
+    return PoolStats(now.size, now.open, now.idle, now.waiting, now.timeouts)
 
 
 class Gate:
@@ -71,16 +78,16 @@ async def test_the_pool_opens_what_it_needs_and_no_more_than_its_size(
     make_pool: MakePool, admin: Admin, gate: Gate
 ) -> None:
     pool = make_pool(size=3, application_name="bounded")
-    assert pool.stats == PoolStats(size=3, open=0, idle=0, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=3, open=0, idle=0, waiting=0, timeouts=0)
     await pool.open()
-    assert pool.stats == PoolStats(size=3, open=1, idle=1, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=3, open=1, idle=1, waiting=0, timeouts=0)
     tasks = [asyncio.create_task(pool.run(gate.wait)) for _ in range(20)]
     await until(lambda: gate.blocked(3))
-    assert pool.stats == PoolStats(size=3, open=3, idle=0, waiting=17, timeouts=0)
+    assert seen(pool) == PoolStats(size=3, open=3, idle=0, waiting=17, timeouts=0)
     assert await sessions_of(admin, "bounded") == 3
     await gate.open()
     await asyncio.gather(*tasks)
-    assert pool.stats == PoolStats(size=3, open=3, idle=3, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=3, open=3, idle=3, waiting=0, timeouts=0)
     assert await sessions_of(admin, "bounded") == 3
 
 
@@ -115,7 +122,7 @@ async def test_whoever_waits_too_long_is_told_so(make_pool: MakePool, gate: Gate
         *(pool.run(gate.wait) for _ in range(3)), return_exceptions=True
     )
     assert [type(error) for error in late] == [PoolTimeout] * 3
-    assert pool.stats == PoolStats(size=1, open=1, idle=0, waiting=0, timeouts=3)
+    assert seen(pool) == PoolStats(size=1, open=1, idle=0, waiting=0, timeouts=3)
     await gate.open()
     await holder
     assert await pool.fetch(Statement("select 1"))
@@ -173,7 +180,7 @@ async def test_a_cancelled_caller_leaves_no_trace(make_pool: MakePool, gate: Gat
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert pool.stats == PoolStats(size=1, open=1, idle=0, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=1, open=1, idle=0, waiting=0, timeouts=0)
     await gate.open()
     await holder
 
@@ -183,15 +190,15 @@ async def test_a_caller_cancelled_as_it_is_served_gives_the_session_on(
 ) -> None:
     pool = make_pool(size=1)
     pid = await pid_of(pool)
-    held = await pool._acquire()
+    held = await pool._acquire(Transaction(_PID))
     first, second = (asyncio.create_task(pid_of(pool)) for _ in range(2))
     await asyncio.sleep(0)
     # Between being served and running again there is just this moment.
-    pool._give_back(held)
+    pool._sessions.release(held, asyncio.get_running_loop().time())
     first.cancel()
     assert await second == pid
     assert first.cancelled()
-    assert pool.stats == PoolStats(size=1, open=1, idle=1, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=1, open=1, idle=1, waiting=0, timeouts=0)
 
 
 async def test_a_cancelled_query_is_cancelled_on_the_server(
@@ -243,7 +250,7 @@ async def test_a_storm_of_cancellations_leaves_the_pool_whole(
     await until(calm)
     pids = set(await asyncio.gather(*(slow_pid(pool) for _ in range(5))))
     assert len(pids) == 5
-    assert pool.stats == PoolStats(size=5, open=5, idle=5, waiting=0, timeouts=0)
+    assert seen(pool) == PoolStats(size=5, open=5, idle=5, waiting=0, timeouts=0)
     assert await sessions_of(admin, name) == 5
     roles = set(await asyncio.gather(*(role_of(pool) for _ in range(20))))
     assert roles == {"postgres"}
@@ -262,7 +269,8 @@ async def test_terminated_sessions_are_replaced(
     make_pool: MakePool, admin: Admin, gate: Gate
 ) -> None:
     pool = make_pool(size=3, application_name="terminated")
-    busy = [asyncio.create_task(pool.run(gate.wait)) for _ in range(2)]
+    writing = replace(gate.wait, access="read write")
+    busy = [asyncio.create_task(pool.run(writing)) for _ in range(2)]
     await until(lambda: gate.blocked(2))
     idle = await pid_of(pool)
     await admin.execute(
@@ -278,7 +286,7 @@ async def test_terminated_sessions_are_replaced(
         assert caught.value.sqlstate == "57P01"
 
     async def settled() -> bool:
-        return pool.stats == PoolStats(size=3, open=1, idle=1, waiting=0, timeouts=0)
+        return seen(pool) == PoolStats(size=3, open=1, idle=1, waiting=0, timeouts=0)
 
     await until(settled)
 
@@ -345,67 +353,90 @@ async def test_statements_are_prepared_anew_when_the_schema_has_changed(
         await admin.execute("drop table narrow")
 
 
-async def test_an_outage_fails_fast_and_ends_by_itself(
-    make_pool: MakePool, relay: Relay
-) -> None:
+async def test_a_short_outage_is_waited_out(make_pool: MakePool, relay: Relay) -> None:
     pool = make_pool(relay.dsn(), size=3)
     await pool.open()
     await relay.go_away()
-    for _ in range(3):
-        with pytest.raises(ConnectionFailed) as caught:
-            await pool.run(Transaction(_PID))
-        assert caught.value.retry_after == 1
+    reads = [asyncio.create_task(pid_of(pool)) for _ in range(20)]
+    write = Transaction(_PID, access="read write")
+    writes = [asyncio.create_task(pool.run(write)) for _ in range(20)]
+
+    async def missed() -> bool:
+        return pool.stats.breaker == "waiting" and pool.stats.connect_failures >= 2
+
+    await until(missed)
+    assert pool.stats.waiting == 40
+    await relay.listen()
+    async with asyncio.timeout(2):
+        await asyncio.gather(*reads, *writes)
+    assert pool.stats.breaker == "closed"
+
+
+async def test_a_long_outage_fails_fast_and_ends_by_itself(
+    make_pool: MakePool, relay: Relay
+) -> None:
+    pool = make_pool(relay.dsn(), size=3, outage_grace=0.3)
+    await pool.open()
+    await relay.go_away()
     loop = asyncio.get_running_loop()
+    started = loop.time()
+    with pytest.raises(ConnectionFailed) as caught:
+        await pool.run(Transaction(_PID))
+    assert 0.25 < loop.time() - started < 2
+    assert caught.value.retry_after == 1
+    assert caught.value.waited > 0.2
+    assert pool.stats.breaker == "open"
     started = loop.time()
     storm = await asyncio.gather(
         *(pool.run(Transaction(_PID)) for _ in range(500)), return_exceptions=True
     )
     assert loop.time() - started < 1
     assert {type(error) for error in storm} == {ConnectionFailed}
-    assert pool.stats == PoolStats(size=3, open=0, idle=0, waiting=0, timeouts=0)
+    assert pool.stats.waiting == 0
+    # Nobody asks any more, and the way back is found all the same.
     await relay.listen()
     back = loop.time()
 
-    async def served() -> bool:
-        try:
-            return bool(await pid_of(pool))
-        except ConnectionFailed:
-            return False
+    async def found() -> bool:
+        return pool.stats.idle == 1
 
-    await until(served)
-    assert loop.time() - back < 1.5
+    await until(found)
+    assert loop.time() - back < 2
+    assert await pid_of(pool)
 
 
-async def test_in_an_outage_one_caller_at_a_time_pays_for_the_attempt(
+async def test_a_database_that_refuses_is_not_waited_for(
+    make_pool: MakePool, server: EmbeddedPostgres
+) -> None:
+    pool = make_pool(server.dsn_for("nowhere"))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    with pytest.raises(ConnectionFailed) as caught:
+        await pool.run(Transaction(_PID))
+    assert caught.value.sqlstate == "3D000"
+    assert caught.value.refused
+    assert loop.time() - started < 2
+
+
+async def test_in_silence_attempts_go_on_and_take_two_slots_at_most(
     make_pool: MakePool, relay: Relay
 ) -> None:
-    pool = make_pool(relay.dsn() + "&connect_timeout=1", size=5)
+    pool = make_pool(relay.dsn(), size=5, outage_grace=30)
     relay.hold()
-    with pytest.raises(ConnectionFailed, match="did not answer within 1 seconds"):
-        await pool.open()
-    assert relay.connections == 1
-    loop = asyncio.get_running_loop()
-    quick, task = 0, asyncio.create_task(pool.run(Transaction(_PID)))
-    await asyncio.wait([task])
-    while relay.connections == 1:
-        # While the attempt goes on and before it is due, nobody waits.
-        task = asyncio.create_task(pool.run(Transaction(_PID)))
-        await asyncio.wait([task], timeout=0.02)
-        if not task.done():
-            break
-        assert isinstance(task.exception(), ConnectionFailed)
-        quick += 1
-    assert quick
-    started = loop.time()
-    others = await asyncio.gather(
-        *(pool.run(Transaction(_PID)) for _ in range(50)), return_exceptions=True
-    )
-    assert loop.time() - started < 0.5
-    assert {type(error) for error in others} == {ConnectionFailed}
-    assert pool.stats.open == 1
+    reads = [asyncio.create_task(pid_of(pool)) for _ in range(20)]
+    most = 0
+
+    async def tried_again() -> bool:
+        nonlocal most
+        most = max(most, pool.stats.open)
+        return relay.connections >= 3
+
+    await until(tried_again)
+    assert most == 2
     relay.flow()
-    assert (await task).rows
-    assert relay.connections == 2
+    async with asyncio.timeout(2):
+        await asyncio.gather(*reads)
+    assert pool.stats.breaker == "closed"
 
 
 async def test_a_server_that_takes_no_more_sessions_is_no_outage_for_those_there_are(
@@ -438,7 +469,7 @@ async def test_a_pool_that_could_not_grow_grows_when_it_can(
     tasks += [asyncio.create_task(pool.run(gate.wait)) for _ in range(4)]
 
     async def refused() -> bool:
-        return pool._outage is not None and pool.stats.open == 1
+        return pool._sessions.outage is not None and pool.stats.open == 1
 
     await until(refused)
     relay.hold()
@@ -451,7 +482,7 @@ async def test_a_pool_that_could_not_grow_grows_when_it_can(
     await until(trying)
     tasks += [asyncio.create_task(pool.run(gate.wait)) for _ in range(4)]
     await asyncio.sleep(0)
-    assert pool.stats == PoolStats(size=4, open=2, idle=0, waiting=8, timeouts=0)
+    assert seen(pool) == PoolStats(size=4, open=2, idle=0, waiting=8, timeouts=0)
     relay.flow()
     await until(lambda: gate.blocked(4))
     await gate.open()
@@ -476,23 +507,19 @@ async def test_a_session_left_in_a_transaction_is_closed(
 async def test_a_restarted_server_is_found_again(
     make_pool: MakePool, own_server: EmbeddedPostgres
 ) -> None:
-    pool = make_pool(own_server.dsn, size=3)
+    pool = make_pool(own_server.dsn, size=3, outage_grace=60, acquire_timeout=60)
     await asyncio.gather(*(slow_pid(pool) for _ in range(3)))
-    await asyncio.to_thread(own_server.stop)
-    with pytest.raises(ConnectionFailed):
-        await pid_of(pool)
+    reading = asyncio.create_task(pool.run(sleeping(3600)))
+    stopping = asyncio.create_task(asyncio.to_thread(own_server.stop))
+    reads = []
+    while not stopping.done():
+        reads.append(asyncio.create_task(pid_of(pool)))
+        await asyncio.wait([stopping], timeout=0.02)
+    assert not reading.done()
     await asyncio.to_thread(own_server.start)
-    loop = asyncio.get_running_loop()
-    back = loop.time()
-
-    async def served() -> bool:
-        try:
-            return bool(await pid_of(pool))
-        except ConnectionFailed:
-            return False
-
-    await until(served)
-    assert loop.time() - back < 1.5
+    async with asyncio.timeout(2):
+        await asyncio.gather(*reads)
+    reading.cancel()
 
 
 async def test_opening_says_why_it_fails(make_pool: MakePool, server: EmbeddedPostgres) -> None:

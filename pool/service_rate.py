@@ -1,0 +1,66 @@
+"""How fast a queue is being served, as far as that is known.
+
+In: when the queue began and ceased to have someone in it, and each time one of them was
+served. Out: a rate, or None. Only the time counts during which somebody waited: what a pool
+serves while nobody waits says how often it is asked, not what it can do. The rate is the best
+one of the last slices of such time, so that it errs on the side of those who ask, follows at
+once when service becomes faster, and slowly when it becomes slower. Times are in seconds on
+one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+_SLICE: Final = 1.0
+_SLICES: Final = 10
+_NEEDED_SLICES: Final = 2
+_NEEDED_SERVED: Final = 10
+_FORGET_AFTER: Final = 30.0
+
+
+class ServiceRate:
+    """The rate of one queue; it remembers ten slices of a second, and for half a minute."""
+
+    __slots__ = ("_last", "_served", "_since", "_slices", "_spent")
+
+    def __init__(self) -> None:
+        self._slices: deque[tuple[int, float]] = deque(maxlen=_SLICES)
+        self._served = 0
+        self._spent = 0.0
+        self._since: float | None = None
+        self._last = 0.0
+
+    def begin(self, now: float) -> None:
+        """Somebody waits, from now on."""
+        if now - self._last > _FORGET_AFTER:
+            self._slices.clear()
+            self._served, self._spent = 0, 0.0
+        self._since = now
+
+    def end(self, now: float) -> None:
+        """Nobody waits any more, or nobody is served for a reason that says nothing."""
+        self._account(now)
+        self._since = None
+
+    def serve(self, now: float) -> None:
+        """One of those who wait was served."""
+        self._served += 1
+        self._account(now)
+
+    def per_second(self) -> float | None:
+        """How many are served in a second at best, None when too little was seen."""
+        known = len(self._slices)
+        if known < _NEEDED_SLICES or sum(s for s, _ in self._slices) < _NEEDED_SERVED:
+            return None
+        return max(served / spent for served, spent in self._slices)
+
+    def _account(self, now: float) -> None:
+        if self._since is None:
+            return
+        self._spent += now - self._since
+        self._since = self._last = now
+        if self._spent >= _SLICE:
+            self._slices.append((self._served, self._spent))
+            self._served, self._spent = 0, 0.0
