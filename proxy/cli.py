@@ -272,6 +272,33 @@ def schema(config: Path | None, app: str | None) -> None:
     click.echo(_with_database(_app_of(_load(config), app), read))
 
 
+@main.group()
+def cache() -> None:
+    """What the response cache needs of a database."""
+
+
+@cache.command()
+@CONFIG
+@APP
+@click.option("--drop", is_flag=True, help="Print the SQL that takes the triggers away.")
+@click.option(
+    "--schema", help="Where the triggers' function goes; the first exposed schema, if not said."
+)
+@_telling
+def triggers(config: Path | None, app: str | None, drop: bool, schema: str | None) -> None:
+    """Print SQL for triggers that tell the cache of writes by other programs.
+
+    Run it as the owner of the tables: edgerest cache triggers | psql. It may be run again,
+    and has to be after tables were added.
+    """
+    from proxy.commands.cache_triggers import print_triggers
+
+    async def read(pool: Pool, settings: Settings) -> str:
+        return await print_triggers(pool, settings, schema=schema, drop=drop)
+
+    click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
+
+
 @main.command()
 @CONFIG
 @APP

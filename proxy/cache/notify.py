@@ -42,6 +42,11 @@ class Announcement:
     sender: str = ""
 
 
+def channel_of(cache_channel: str, db_channel: str) -> str:
+    """The channel to use, given the settings of that name."""
+    return cache_channel or f"{db_channel}_cache"
+
+
 def payload_of(announcement: Announcement) -> str:
     """As it travels; everything when the tags are too many for one payload."""
     tags = (EVERYTHING,) if announcement.tags is None else sorted(announcement.tags)

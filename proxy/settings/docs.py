@@ -45,6 +45,7 @@ meaning and default.
 
 _TITLES = {
     "db": "Database",
+    "cache": "Cache",
     "jwt": "Tokens",
     "openapi": "OpenAPI",
     "server": "Server",

@@ -287,6 +287,38 @@ class Settings:
     ] = "pgrst"
     db_channel_enabled: Annotated[bool, Facts(BOOLEAN, "Listen on `db-channel`.")] = True
 
+    cache_channel: Annotated[
+        str,
+        Facts(
+            text("pgrst_cache"),
+            "The channel of `NOTIFY` on which writes are announced to caches; see"
+            " cache-invalidation.md.",
+            reloadable=False,
+            own=True,
+            default_text="`db-channel` and `_cache`",
+        ),
+    ] = ""
+    cache_channel_enabled: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Listen on `cache-channel`, and answer nothing from the cache while that does not"
+            " work. Off, whatever else writes to the database goes unnoticed.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = True
+    cache_announce: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Announce the writes of this server on `cache-channel`, for other servers on the"
+            " same database. Workers of one server need no telling.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = False
+
     db_pool: Annotated[
         int,
         Facts(whole_number(10, at_least=1), "The most database connections.", reloadable=False),
