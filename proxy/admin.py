@@ -30,6 +30,10 @@ class Health(Protocol):
     def pending(self) -> bool:
         """No app has loaded its schema cache yet, or the databases are away."""
 
+    @property
+    def stopping(self) -> bool:
+        """The server was told to stop, though it may still accept connections."""
+
 
 def _no_metrics(_accept: str) -> tuple[bytes, str]:
     return b"", _TEXT
@@ -78,7 +82,8 @@ def _live(health: Health, _: Reports) -> QuartResponse:
 
 def _ready(health: Health, reports: Reports) -> QuartResponse:
     report = _asked_for(reports)
-    if health.pending if report is None else not report.ready:
+    pending = health.pending if report is None else not report.ready
+    if pending or health.stopping:
         return _status(503)
     return _status(200 if health.live else 500)
 
@@ -116,8 +121,8 @@ ENDPOINTS: Final = (
     Endpoint(
         "/ready",
         "200 when requests can be answered; 503 while the schema cache was not loaded or the"
-        " database is away; 500 while the server starts or stops. With several apps 200 when"
-        " any of them can answer.",
+        " database is away, and from the moment the server is told to stop; 500 while it"
+        " starts. With several apps 200 when any of them can answer.",
         _ready,
     ),
     Endpoint("/metrics", "The metrics, for Prometheus.", _metrics),

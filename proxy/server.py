@@ -87,5 +87,6 @@ def server_options(settings: Settings) -> ServerOptions:
             cert=settings.server_tls_cert,
             key=settings.server_tls_key,
         ),
+        drain_delay=settings.server_drain_delay,
         edge=edge_options(settings),
     )

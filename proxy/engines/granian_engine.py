@@ -19,12 +19,14 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
-from proxy.data_plane import AsgiApp
+from proxy.data_plane import AsgiApp, Receive, Scope, Send
 from proxy.engines.model import EngineOptions
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
+CANCEL_TIMEOUT: Final = 5.0
+"""Seconds that requests which were cut off have to let go of what they hold."""
 
 
 async def serve(
@@ -35,9 +37,10 @@ async def serve(
     `sock` is bound; it starts to listen here. Raises OSError when it can't.
     """
     sock.listen(BACKLOG)
+    running: set[asyncio.Task[Any]] = set()
     server = _Server(
         sock,
-        target=app,
+        target=_noting(app, running),
         interface=Interfaces.ASGINL,
         http=HTTPModes.auto,
         websockets=False,
@@ -59,11 +62,33 @@ async def serve(
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+    # Granian listens on a duplicate: as long as this one is open, connections are let in that
+    # nobody accepts any more.
+    sock.close()
     try:
         async with asyncio.timeout(options.drain_timeout):
             await serving
     except TimeoutError:
         logger.warning("Cut off what was in flight after the drain timeout")
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(list(running), timeout=CANCEL_TIMEOUT)
+
+
+def _noting(app: AsgiApp, running: set[asyncio.Task[Any]]) -> AsgiApp:
+    """`app`, which keeps the tasks of its requests in `running`."""
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # Granian runs applications in tasks
+        running.add(task)
+        try:
+            await app(scope, receive, send)
+        finally:
+            running.discard(task)
+
+    return noting
 
 
 class _Server(Server):

@@ -13,6 +13,8 @@ Hypercorn's classes are used as they are where they hold up. What is replaced he
 * a peer that never stops sending has the event loop to itself, for reading what is there
   waits for nothing;
 * each request starts and cancels a task to watch for idleness; a timer does.
+
+How connections end when the server stops, so that no request is lost: see `_Connection`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import asyncio
 import logging
 import ssl
 import sys
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from socket import socket
@@ -130,8 +133,11 @@ class _Server:
             self._state,
             reader,
             writer,
+            farewell=min(self._options.farewell, self._options.drain_timeout),
         )
         self._open[task] = connection
+        if self._settings.draining:
+            connection.drain()
         try:
             await connection.run()
         finally:
@@ -142,8 +148,11 @@ class _Server:
         await self._context.terminated.set()
         for connection in list(self._open.values()):
             connection.drain()
-        if self._open:
-            await asyncio.wait(self._open, timeout=self._options.drain_timeout)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain_timeout):
+                # Connections that were being accepted come on top.
+                while self._open:
+                    await asyncio.wait(list(self._open))
         if self._open:
             logger.warning("Cut off %d connections after the drain timeout", len(self._open))
             for connection in list(self._open.values()):
@@ -152,13 +161,29 @@ class _Server:
 
 
 class _Connection(TCPServer):
-    """One accepted connection, closed by a timer when it has been idle for long."""
+    """One accepted connection, closed by a timer when it has been idle for long.
+
+    When the server stops, its peer is asked to go in a way that loses no request:
+
+    * on HTTP/2 with GOAWAY, in two steps, as soon as no stream is open. Some clients (httpx)
+      give up on their open streams at the first GOAWAY, so these may end before; but
+      `farewell` seconds later it comes in any case, and peers that heed it finish.
+    * on HTTP/1.1 with `Connection: close` in the next response. A connection on which no
+      further request comes is closed after `farewell` seconds.
+    """
 
     protocol: Protocol
-    _idle_timer: asyncio.TimerHandle | None = None
-    _idle = True
-    _draining = False
-    _closing: asyncio.Task[None] | None = None
+
+    def __init__(self, *args: Any, farewell: float) -> None:
+        super().__init__(*args)
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle = True
+        self._farewell = farewell
+        self._farewell_timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._parting: asyncio.Task[None] | None = None
+        self._parted = False
+        self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         sock = self.writer.get_extra_info("socket")
@@ -189,6 +214,10 @@ class _Connection(TCPServer):
             logger.debug("The failure of that connection", exc_info=group)
         finally:
             self._stop_idle_timer()
+            if self._farewell_timer is not None:
+                self._farewell_timer.cancel()
+            if self._parting is not None:
+                self._parting.cancel()
             await self._close()
 
     async def _read_data(self) -> None:
@@ -204,8 +233,26 @@ class _Connection(TCPServer):
         await self.protocol.handle(Closed())
 
     def drain(self) -> None:
-        """Close as soon as no request is in flight."""
+        """Close as soon as no request is in flight or on its way."""
         self._draining = True
+        self._stop_idle_timer()
+        self._farewell_timer = self.loop.call_later(self._farewell, self._part)
+        if self._idle and hasattr(self, "protocol"):
+            self._drain_idle()
+
+    def _drain_idle(self) -> None:
+        if self._parted:
+            self._close_idle()
+        elif self.protocol.says_farewell:
+            self._part()
+
+    def _part(self) -> None:
+        if self._parting is None:
+            self._parting = self.loop.create_task(self._say_farewell())
+
+    async def _say_farewell(self) -> None:
+        await self.protocol.say_farewell(self._farewell)
+        self._parted = True
         if self._idle:
             self._close_idle()
 
@@ -230,7 +277,7 @@ class _Connection(TCPServer):
             self._idle = event.idle
             self._stop_idle_timer()
             if event.idle and self._draining:
-                self._close_idle()
+                self._drain_idle()
             elif event.idle:
                 self._start_idle_timer()
 
@@ -248,6 +295,8 @@ class _Connection(TCPServer):
             raise ConnectionAbortedError from None
 
     def _start_idle_timer(self) -> None:
+        if self._draining:
+            return
         self._idle_timer = self.loop.call_later(
             self.config.keep_alive_timeout, self._close_idle
         )

@@ -11,6 +11,8 @@ replaced here, and why (Hypercorn 0.18):
 * a stream given up half-way is never reset, so the client waits for ever; and a connection
   that is closed with requests in its pipeline stays in memory;
 * an HTTP/2 connection without a request never counts as idle;
+* when the server stops, streams that clients have just opened are lost: GOAWAY comes once,
+  and means at once that no other stream is looked at;
 * HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
 * every response waits for a sending task and a priority tree, and takes three writes. What
   fits into a frame and the windows goes out at once; the rest takes turns.
@@ -23,12 +25,14 @@ from collections import OrderedDict
 from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import h2.events
 import h11
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
@@ -39,9 +43,16 @@ from hypercorn.protocol.h11 import (
     H2ProtocolAssumedError,
     H11Protocol,
 )
+from hyperframe.frame import GoAwayFrame
 from priority.priority import DeadlockError
 
 from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
+
+_FAREWELL: Final = b"farewell"
+"""The opaque data of the PING that goes with the first GOAWAY."""
+_ANY_STREAM: Final = 2**31 - 1
+_HTTP2_CONTEXT: Final = WorkerContext(None)
+"""Hypercorn's own way to end HTTP/2 connections is replaced, so it is never told to."""
 
 
 class Protocol(ProtocolWrapper):
@@ -88,6 +99,17 @@ class Protocol(ProtocolWrapper):
         """Let go of whoever waits to read the next request: there is none to come."""
         if isinstance(self.protocol, _Http1):
             await self.protocol.end_reading()
+
+    @property
+    def says_farewell(self) -> bool:
+        """Whether there is a way to tell the peer that it should go, without a response."""
+        return isinstance(self.protocol, _Http2)
+
+    async def say_farewell(self, seconds: float) -> None:
+        """Tell the peer to take further requests elsewhere; returns when none is to come,
+        after `seconds` at the latest."""
+        if isinstance(self.protocol, _Http2):
+            await self.protocol.say_farewell(seconds)
 
 
 class _Http1(H11Protocol):
@@ -155,6 +177,7 @@ class _Http2(H2Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.context = _HTTP2_CONTEXT
         # Set in the settings only, the limit would be announced but not in force.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
         self.priority: Any = _Turns()
@@ -166,6 +189,23 @@ class _Http2(H2Protocol):
         self._ending: dict[int, asyncio.Future[None]] = {}
         """Applications that wait for the end of their stream to be on its way."""
         self._flush_handle: asyncio.Handle | None = None
+        self._farewell_heard = asyncio.Event()
+        self._refuses = False
+        """Whether the last GOAWAY is out, and streams that come thereafter are refused."""
+
+    async def say_farewell(self, seconds: float) -> None:
+        """GOAWAY in two steps (RFC 9113, 6.8): the first one announces, and streams that were
+        on their way are still served; the second one, a round trip later, names the last."""
+        # In this order, for clients that use h2 take no PING after it.
+        self.connection.ping(_FAREWELL)
+        _go_away(self.connection, _ANY_STREAM)
+        await self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._farewell_heard.wait()
+        self._refuses = True
+        _go_away(self.connection, self.connection.highest_inbound_stream_id)
+        await self._flush()
 
     def _count_frames(self) -> None:
         """Of some frames, as those on streams that are closed, h2 tells nothing."""
@@ -187,6 +227,7 @@ class _Http2(H2Protocol):
                 await buffer.close()
             for stream_id in list(self._ending):
                 self._end(stream_id)
+            self._farewell_heard.set()
 
     def _end(self, stream_id: int) -> None:
         waiter = self._ending.get(stream_id)
@@ -220,6 +261,8 @@ class _Http2(H2Protocol):
                 case h2.events.StreamReset():
                     self._receiving.discard(event.stream_id)
                     await super()._handle_events([event])
+                case h2.events.PingAckReceived(ping_data=data) if data == _FAREWELL:
+                    self._farewell_heard.set()
                 case h2.events.PriorityUpdated():
                     pass  # Deprecated by RFC 9113, 5.3
                 case _:
@@ -229,7 +272,7 @@ class _Http2(H2Protocol):
     async def _begin(self, event: h2.events.RequestReceived) -> None:
         stream_id = event.stream_id
         pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
-        if self.context.terminated.is_set():
+        if self._refuses:
             # Tells the client that nothing was done, so that it repeats it elsewhere.
             self.connection.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
         elif b":path" not in pseudo or pseudo[b":method"] == b"CONNECT":
@@ -356,6 +399,13 @@ class _Http2(H2Protocol):
             await self._ended(stream_id)
         else:
             await self._flush()
+
+
+def _go_away(connection: H2Connection, last_stream: int) -> None:
+    """GOAWAY without an error. h2's own ends the connection, answers to come included."""
+    frame = GoAwayFrame(0, last_stream_id=last_stream, error_code=ErrorCodes.NO_ERROR)
+    private: Any = connection
+    private._data_to_send += frame.serialize()
 
 
 def _uselessness(event: h2.events.Event) -> float:

@@ -12,13 +12,15 @@ class EngineOptions:
     """How connections are served; times in seconds, sizes in bytes.
 
     `idle_timeout`: a connection without a request is closed after it. `drain_timeout`:
-    how long requests in flight may take once the engine was told to stop. `max_head`: the
+    how long requests in flight may take once the engine was told to stop. `farewell`: how
+    long it then waits for requests that are on their way on open connections. `max_head`: the
     largest request line plus headers that reach the application, which answers 414 or 431
     from there; beyond it the engine refuses in its own way. `cert` and `key` turn TLS on.
     """
 
     idle_timeout: float = 60.0
     drain_timeout: float = 10.0
+    farewell: float = 1.0
     max_head: int = 256 * 1024
     cert: Path | None = None
     key: Path | None = None

@@ -4,6 +4,10 @@ In: a service and the options of a server. Out: an exit code. Sockets are bound 
 anything else, so that a port in use is reported at once; the admin server answers while
 the service starts; the main socket listens only when the service has started, so no
 client ever meets a half-made one.
+
+The end comes in steps, so that nobody loses a request: it is not ready any more, and load
+balancers have `drain_delay` to notice; new connections are left to others on the port; the
+socket is closed and what is in flight is finished; the rest is cancelled.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from proxy.admin import Reports, admin_app
 from proxy.app import EdgeApp, Service
 from proxy.data_plane import AsgiApp, EdgeOptions
 from proxy.engines import hypercorn_engine
+from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
 from proxy.engines.workers import run_workers
@@ -53,13 +58,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Everything `run_server` needs to know; `admin` is None when there is no admin server."""
+    """Everything `run_server` needs to know; `admin` is None when there is no admin server.
+
+    `drain_delay`: seconds between saying not to be ready and letting nobody in any more.
+    """
 
     main: Address = field(default_factory=Address)
     admin: Address | None = None
     engine: EngineName = "hypercorn"
     workers: int = 1
     engine_options: EngineOptions = field(default_factory=EngineOptions)
+    drain_delay: float = 0.0
     edge: EdgeOptions = field(default_factory=EdgeOptions)
 
 
@@ -123,7 +132,8 @@ def run_server(
 
         if options.workers == 1:
             return work(0, None)
-        return run_workers(options.workers, work)
+        # Else clients could connect to a socket that no worker listens to any more.
+        return run_workers(options.workers, work, on_stop=main.close)
 
 
 def _engine(name: EngineName) -> Engine:
@@ -167,10 +177,16 @@ class _Run:
         self._admin = admin
         self._reports = reports
         self._listening = False
+        self._leaving: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     @property
     def live(self) -> bool:
         return self._listening
+
+    @property
+    def stopping(self) -> bool:
+        return self._leaving is not None
 
     @property
     def pending(self) -> bool:
@@ -206,20 +222,37 @@ class _Run:
                 await admin
 
     def _stop(self, number: signal.Signals, stop: asyncio.Event) -> None:
+        if self._leaving is not None:
+            self._hurry.set()
+            return
         logger.info("Received %s, finishing what is in flight", number.name)
+        self._leaving = asyncio.create_task(self._leave(stop))
+
+    def _orphaned(self, parent: int, stop: asyncio.Event) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        if self._leaving is None:
+            logger.warning("The parent process is gone, finishing what is in flight")
+            self._leaving = asyncio.create_task(self._leave(stop))
+
+    async def _leave(self, stop: asyncio.Event) -> None:
+        """Let `stop` be set when no client comes any more, or a second signal says so."""
+        if self._listening:
+            await self._pause(self._options.drain_delay)
+            if self._options.main.reuse_port and steer_away(self._main):
+                await self._pause(SETTLE)
         self._listening = False
         stop.set()
 
-    def _orphaned(self, parent: int, stop: asyncio.Event) -> None:
-        logger.warning("The parent process is gone, finishing what is in flight")
-        asyncio.get_running_loop().remove_reader(parent)
-        self._listening = False
-        stop.set()
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     def _serve_admin(self, stop: asyncio.Event) -> asyncio.Task[None] | None:
         if self._admin is None:
             return None
-        options = EngineOptions(idle_timeout=self._options.engine_options.idle_timeout)
+        idle_timeout = self._options.engine_options.idle_timeout
+        options = EngineOptions(idle_timeout=idle_timeout, farewell=0.0)
         app: Any = admin_app(self, self._reports)
         logger.info("Admin server listening on %s", describe(self._admin))
         return asyncio.create_task(hypercorn_engine.serve(app, self._admin, options, stop))
@@ -250,6 +283,8 @@ class _Run:
             self._main.listen(hypercorn_engine.BACKLOG)
         except OSError as error:
             raise ServerError(f"Cannot listen on {address}: {error.strerror}") from error
+        if self._options.main.reuse_port:
+            share_evenly(self._main)
         self._listening = True
         logger.info("API server listening on %s", address)
         if on_ready is not None:

@@ -28,18 +28,19 @@ Work = Callable[[int, int], int]
 parent is gone; returns the exit code. Number 0 is the first."""
 
 
-def run_workers(count: int, work: Work) -> int:
-    """Run `work` in `count` processes until SIGTERM or SIGINT.
+def run_workers(count: int, work: Work, *, on_stop: Callable[[], object]) -> int:
+    """Run `work` in `count` processes until SIGTERM or SIGINT; then call `on_stop`.
 
     SIGUSR1 and SIGUSR2 go to every worker. Returns 0 when all ended cleanly, else 1.
     """
-    return _Workers(count, work).run()
+    return _Workers(count, work, on_stop).run()
 
 
 class _Workers:
-    def __init__(self, count: int, work: Work) -> None:
+    def __init__(self, count: int, work: Work, on_stop: Callable[[], object]) -> None:
         self._count = count
         self._work = work
+        self._on_stop = on_stop
         self._running: dict[int, tuple[int, float]] = {}
         self._stopping = False
         self._failed = False
@@ -72,6 +73,7 @@ class _Workers:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._on_stop()
         for pid in self._running:
             os.kill(pid, signal.SIGTERM)
 

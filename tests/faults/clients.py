@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 _WINDOW: Final = 2**24
+_ANY_STREAM: Final = 2**31 - 1
 
 
 class Unprocessed(Exception):
@@ -146,6 +147,10 @@ class Http2(asyncio.Protocol):
         self._answers: dict[int, Answer] = {}
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._closed = asyncio.Event()
+        self.last_word = asyncio.Event()
+        """Set by the GOAWAY that names the last stream served."""
+        self.at_farewell: Callable[[], object] | None = None
+        """Called at a GOAWAY that only announces the end."""
         self.usable = True
         """Whether it may carry another request."""
         self.open = 0
@@ -263,6 +268,10 @@ class Http2(asyncio.Protocol):
 
     def _going_away(self, frame: GoAwayFrame) -> tuple[list[Any], list[h2.events.Event]]:
         self.usable = False
+        if frame.last_stream_id < _ANY_STREAM:
+            self.last_word.set()
+        elif self.at_farewell is not None:
+            self.at_farewell()
         for stream in [s for s in self._waiting if s > frame.last_stream_id]:
             self._done(stream, Unprocessed())
         if frame.error_code != ErrorCodes.NO_ERROR:

@@ -109,6 +109,7 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
             host="127.0.0.1",
             port=given.get("port", 0),
             unix_socket=Path(unix) if unix else None,
+            reuse_port=given.get("reuse_port", False),
         ),
         admin=Address(host="127.0.0.1", port=0) if given.get("admin") else None,
         engine=given.get("engine", "hypercorn"),
@@ -116,9 +117,11 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
         engine_options=EngineOptions(
             idle_timeout=given.get("idle_timeout", 30.0),
             drain_timeout=given.get("drain_timeout", 5.0),
+            farewell=given.get("farewell", 1.0),
             cert=cert,
             key=cert,
         ),
+        drain_delay=given.get("drain_delay", 0.0),
         edge=EdgeOptions(
             limits=Limits(
                 max_url=given.get("max_url", 65_536),

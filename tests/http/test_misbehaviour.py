@@ -114,10 +114,13 @@ def test_a_peer_that_reads_nothing_at_all_is_cut_off(
 ) -> None:
     with echo_server(send_timeout=0.3, idle_timeout=0.5) as server:
         files = Path(f"/proc/{server.pid}/fd")
-        before = len(list(files.iterdir()))
+        # Once it answers, it has all files open that it ever needs.
+        with H2Client((server.host, server.port)) as first:
+            assert first.get("/").status == 200
+            before = len(list(files.iterdir())) - 1
         with H2Client((server.host, server.port), receive_buffer=4096) as client:
             assert client.get("/").status == 200
-            assert len(list(files.iterdir())) == before + 1
+            assert len(list(files.iterdir())) > before
             provoke(client)
             given_up = time.monotonic() + 15
             while len(list(files.iterdir())) > before:

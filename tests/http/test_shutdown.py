@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import threading
@@ -9,10 +10,16 @@ import threading
 import httpx
 import pytest
 
+from tests.faults.clients import Http1, Http2, Unprocessed
 from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client
 
 ENGINES = ("hypercorn", "granian")
+
+
+def wait_until_refused(server: ServerProcess) -> None:
+    while not refuses_connections(server):
+        pass
 
 
 def refuses_connections(server: ServerProcess) -> bool:
@@ -64,21 +71,76 @@ def test_an_http1_client_is_told_that_the_connection_ends() -> None:
         assert answers[0].headers["connection"] == "close"
 
 
-def test_a_new_stream_on_a_draining_connection_is_refused_unprocessed() -> None:
-    with (
-        echo_server() as server,
-        H2Client((server.host, server.port)) as client,
-    ):
-        waiting = client.request("GET", "/wait?0.7")
-        assert client.get("/waiting?1").status == 200
+async def test_streams_on_their_way_are_served_and_later_ones_refused() -> None:
+    with echo_server(farewell=0.3) as server:
+        client = await Http2.connect(server.host, server.port)
+        waiting = client.send("GET", "/wait?1.5")
+        assert (await client.request("GET", "/waiting?1")).status == 200
         server.signal()
-        late = client.request("GET", "/")
-        while not refuses_connections(server):
-            late = client.request("GET", "/")
-        late = client.request("GET", "/")
-        assert client.answer(late).reset == 7  # REFUSED_STREAM: safe to repeat elsewhere
-        assert client.answer(waiting).body == b"waited"
+        # The client is busy, so that the first farewell comes a moment later. What it sends
+        # until it has heard that is served.
+        on_its_way: list[int] = []
+        client.at_farewell = lambda: on_its_way.append(client.send("GET", "/"))
+        while not on_its_way:
+            assert (await client.request("GET", "/")).status == 200
+        assert (await client.answer(on_its_way[0])).status == 200
+        await client.last_word.wait()
+        with pytest.raises(Unprocessed):  # Safe to repeat elsewhere.
+            await client.request("GET", "/")
+        assert (await client.answer(waiting)).body == b"waited"
+        assert (await asyncio.to_thread(server.wait))[0] == 0
+
+
+async def test_an_idle_http2_connection_is_told_at_once() -> None:
+    with echo_server(farewell=30.0, drain_timeout=30.0) as server:
+        client = await Http2.connect(server.host, server.port)
+        assert (await client.request("GET", "/")).status == 200
+        server.signal()
+        await client.last_word.wait()
+        assert (await asyncio.to_thread(server.wait))[0] == 0
+
+
+async def test_a_request_on_an_idle_http1_connection_is_not_lost() -> None:
+    with echo_server(farewell=10.0) as server:
+        client = await Http1.connect(server.host, server.port)
+        assert (await client.request("GET", "/")).status == 200
+        server.signal()
+        await asyncio.to_thread(wait_until_refused, server)
+        answer = await client.request("GET", "/")
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert (await asyncio.to_thread(server.wait))[0] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_admin_server_says_at_once_that_the_end_is_near(engine: str) -> None:
+    with echo_server(engine=engine, admin=True, drain_delay=60.0) as server:
+        ready = f"http://{server.admin}/ready"
+        assert httpx.get(ready).status_code == 200
+        server.signal()
+        while httpx.get(ready).status_code != 503:
+            pass
+        # Until load balancers have noticed, everybody is served as ever.
+        assert httpx.get(f"http://{server.admin}/live").status_code == 200
+        answer = httpx.get(server.url)
+        assert (answer.status_code, answer.headers.get("connection")) == (200, None)
+        # Who signals again does not want to wait.
+        server.signal()
         assert server.wait()[0] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_connections_are_refused_while_the_rest_is_finished(engine: str) -> None:
+    with echo_server(engine=engine) as server:
+        answers: list[httpx.Response] = []
+        url = f"{server.url}/wait?2"
+        thread = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=20)))
+        thread.start()
+        assert httpx.get(f"{server.url}/waiting?1", timeout=20).status_code == 200
+        server.signal()
+        while not refuses_connections(server):
+            assert thread.is_alive()
+        thread.join()
+        assert answers[0].text == "waited"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -25,6 +25,7 @@ SECRET = "the secret that signs every token"
 class State:
     live: bool
     pending: bool
+    stopping: bool = False
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ class State:
     [
         (State(live=True, pending=False), 200, 200),
         (State(live=True, pending=True), 200, 503),
+        (State(live=True, pending=False, stopping=True), 200, 503),
+        (State(live=False, pending=False, stopping=True), 500, 503),
         (State(live=False, pending=True), 500, 503),
         (State(live=False, pending=False), 500, 500),
     ],
