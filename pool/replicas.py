@@ -60,7 +60,7 @@ _QUERY_CANCELED: Final = "57014"
 # forbidden or unknown because it has not been replayed yet.
 _ONLY_HERE: Final = ("40", "57P", "53", "58", "XX", "25", "55", "0A", "3F", "42", "22023")
 
-MakePool = Callable[[str], Pool]
+MakePool = Callable[[Dsn], Pool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,9 @@ class Backends:
     """Runs transactions on a primary and on the replicas in `read_uris`.
 
     `primary` is the caller's, who opens and closes it; `primary_dsn` is where it is.
-    `make_pool` makes the pool of a replica from its URI and may raise `ConnectionFailed`.
-    `max_lag`: seconds a replica may be behind. `interval`: seconds between two checks.
+    `make_pool` makes the pool of a replica and may raise `ConnectionFailed`; `dsn_of` tells
+    what a URI of `read_uris` stands for, itself by default. `max_lag`: seconds a replica may be
+    behind. `interval`: seconds between two checks.
     """
 
     def __init__(
@@ -156,9 +157,11 @@ class Backends:
         read_uris: Sequence[str] = (),
         max_lag: float = 10.0,
         interval: float = 1.0,
+        dsn_of: Callable[[str], Dsn] = str,
         application_name: str = "edgerest",
     ) -> None:
         self._primary = primary
+        self._dsn_of = dsn_of
         self._primary_dsn = primary_dsn
         self._make_pool = make_pool
         self._application_name = application_name
@@ -299,7 +302,9 @@ class Backends:
 
     def _add(self, uri: str) -> None:
         try:
-            replica = _Replica(uri, self._make_pool(uri), _Server(self._source(uri)))
+            dsn = self._dsn_of(uri)
+            server = _Server(self._source(dsn))
+            replica = _Replica(uri, self._make_pool(dsn), server)
         except ConnectionFailed as error:
             logger.warning("A read replica can't be used: %s", error)
             return

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy import consistency
 from proxy.cors import CorsPolicy
 from proxy.data_plane import (
     Answer,
@@ -176,7 +177,10 @@ def edge_options(settings: Settings) -> EdgeOptions:
             max_body=settings.server_max_body,
             body_timeout=settings.server_body_timeout,
         ),
-        cors=CorsPolicy(tuple(o.encode() for o in settings.server_cors_allowed_origins)),
+        cors=CorsPolicy(
+            tuple(o.encode() for o in settings.server_cors_allowed_origins),
+            exposed=(consistency.HEADER,) if settings.db_read_uris else (),
+        ),
         trace_header=trace.lower().encode() if trace else None,
         docs=docs_page(settings),
         path_prefix=settings.path_prefix.encode(),

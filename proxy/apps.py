@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
+from pool.dsn import Dsn
 from pool.listener import Listener
 from pool.model import Transaction
 from pool.pool import OUTAGE_GRACE
+from pool.replicas import Backends
 from proxy.app_state import (
     app_state,
     authenticates_alike,
@@ -28,8 +30,10 @@ from proxy.app_state import (
 from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
 from proxy.auth.token_cache import Authenticator
+from proxy.consistency import ConsistentRun
+from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import api_error
-from proxy.pipeline import AppState, answer
+from proxy.pipeline import AppState, Run, answer
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
@@ -88,15 +92,18 @@ class App:
         self._settings = settings
         self._reread = reread
         self._state = app_state(settings, make_authenticator(settings), None)
-        self._pool = Pool(
-            settings.db_uri,
-            size=settings.db_pool,
-            acquire_timeout=settings.db_pool_acquisition_timeout,
-            max_idle_time=settings.db_pool_max_idletime,
-            max_lifetime=settings.db_pool_max_lifetime,
-            prepared_statements=settings.db_prepared_statements,
-            # Who does not wait for a lost database is to know at once.
-            outage_grace=OUTAGE_GRACE if settings.db_pool_automatic_recovery else 0.0,
+        self._dsn = newest_uri(settings)
+        # Who does not wait for a lost database is to know at once.
+        grace = OUTAGE_GRACE if settings.db_pool_automatic_recovery else 0.0
+        self._pool = self._make_pool(self._dsn, grace)
+        self._backends = Backends(
+            self._pool,
+            self._dsn,
+            # What a replica can't answer now the primary can.
+            lambda dsn: self._make_pool(dsn, 0.0),
+            dsn_of=uri_source,
+            read_uris=settings.db_read_uris,
+            max_lag=settings.db_read_max_lag,
         )
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
@@ -107,6 +114,18 @@ class App:
         self._followers: list[Follower] = []
         self._told: set[str] = set()
         self._key_source = self._make_key_source()
+
+    def _make_pool(self, dsn: Dsn, outage_grace: float) -> Pool:
+        settings = self._settings
+        return Pool(
+            dsn,
+            size=settings.db_pool,
+            acquire_timeout=settings.db_pool_acquisition_timeout,
+            max_idle_time=settings.db_pool_max_idletime,
+            max_lifetime=settings.db_pool_max_lifetime,
+            prepared_statements=settings.db_prepared_statements,
+            outage_grace=outage_grace,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -129,8 +148,13 @@ class App:
 
     @property
     def pool(self) -> Pool:
-        """The app's connections."""
+        """The app's connections, to the primary if there are several servers."""
         return self._pool
+
+    @property
+    def backends(self) -> Backends:
+        """The app's servers: the primary and its read replicas."""
+        return self._backends
 
     @property
     def schema_loads(self) -> SchemaLoads:
@@ -149,17 +173,23 @@ class App:
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
+        if not self._settings.db_read_uris:
+            return await self._answer(request, record, self._run)
+        run = ConsistentRun(self._run, request.headers)
+        return run.told(await self._answer(request, record, run))
+
+    async def _answer(self, request: HttpRequest, record: Record, run: Run) -> Response:
         state = self._state
-        response = await answer(state, self._run, request, self._renewed, record)
+        response = await answer(state, run, request, self._renewed, record)
         if record.code == "PGRST301" and self._key_source is not None:
             return await self._answer_with_newer_keys(
-                self._key_source, state.authenticator, request, record, response
+                self._key_source, state.authenticator, request, record, run, response
             )
         return response
 
     async def _run(self, transaction: Transaction) -> Outcome:
         try:
-            return await self._pool.run(transaction)
+            return await self._backends.run(transaction)
         except (ConnectionFailed, ConnectionLost) as error:
             self._note_loss(error)
             raise
@@ -184,6 +214,7 @@ class App:
         if self._key_source is not None:
             self._key_source.start()
         listener = self._listen()
+        self._backends.start()
         try:
             await self._pool.open()
             if listener is not None:
@@ -216,12 +247,13 @@ class App:
         await self._rechecks.close()
         if self._listener is not None:
             await self._listener.close()
+        await self._backends.close()
         await self._pool.close()
 
     def _listen(self) -> Listener | None:
         if self._settings.db_channel_enabled:
             self._listener = Listener(
-                self._settings.db_uri,
+                self._dsn,
                 self._settings.db_channel,
                 on_message=lambda payload: self._reloads.ask(parts_of(payload)),
                 on_return=lambda: self._reloads.ask(BOTH),
@@ -339,7 +371,8 @@ class App:
         self._state = app_state(settings, authenticator, cache)
         if settings != before:
             logger.info("Settings reloaded")
-            self._pool.use_prepared_statements(settings.db_prepared_statements)
+            self._backends.use_prepared_statements(settings.db_prepared_statements)
+            self._backends.use(settings.db_read_uris, settings.db_read_max_lag)
             for follower in self._followers:
                 follower(settings)
 
@@ -352,7 +385,7 @@ class App:
         except PoolError:
             self._schema_loads = replace(loads, failed=loads.failed + 1)
             raise
-        self._pool.forget_statements()
+        self._backends.forget_statements()
         took = time.monotonic() - began
         self._schema_loads = SchemaLoads(loads.succeeded + 1, loads.failed, took)
         self._fingerprint = fingerprint
@@ -389,6 +422,7 @@ class App:
         authenticator: Authenticator,
         request: HttpRequest,
         record: Record,
+        run: Run,
         refusal: Response,
     ) -> Response:
         """The answer to a token that was refused, once more if its key has turned up since.
@@ -401,7 +435,7 @@ class App:
             await source.look_for_more()
         if authenticator is not self._state.authenticator:
             record.code = None
-            return await answer(self._state, self._run, request, self._renewed, record)
+            return await answer(self._state, run, request, self._renewed, record)
         if source.keys is None:
             unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
             record.code = unavailable.code

@@ -34,9 +34,13 @@ _NAME_LIST: Final = re.compile(rb"\s*(?:(%b\s*(?:,%b\s*)*)|)" % (_NAME, _NAME))
 
 @dataclass(frozen=True, slots=True)
 class CorsPolicy:
-    """Which origins may read responses; an empty tuple allows all, without credentials."""
+    """Which origins may read responses; an empty tuple allows all, without credentials.
+
+    `exposed`: names of headers that scripts may read beside PostgREST's.
+    """
 
     allowed_origins: tuple[bytes, ...] = ()
+    exposed: tuple[bytes, ...] = ()
 
 
 def preflight(policy: CorsPolicy, method: str, headers: Headers) -> Response | None:
@@ -76,7 +80,9 @@ def response_headers(policy: CorsPolicy, method: str, headers: Headers) -> Heade
         if name == b"origin":
             # An OPTIONS request that was no valid preflight is out of scope.
             shared = None if method == "OPTIONS" else _share(policy, value)
-            return _vary(policy) if shared is None else (*shared, _EXPOSED, *_vary(policy))
+            return (
+                _vary(policy) if shared is None else (*shared, _exposed(policy), *_vary(policy))
+            )
     return _vary(policy)
 
 
@@ -92,6 +98,13 @@ def _share(policy: CorsPolicy, origin: bytes | None) -> Headers | None:
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
     )
+
+
+def _exposed(policy: CorsPolicy) -> tuple[bytes, bytes]:
+    if not policy.exposed:
+        return _EXPOSED
+    name, names = _EXPOSED
+    return name, b", ".join((names, *policy.exposed))
 
 
 def _vary(policy: CorsPolicy) -> Headers:

@@ -133,6 +133,20 @@ METRICS: Final = (
         "How long transactions took once they had a connection.",
     ),
     Described("edgerest_db_pool_open", "gauge", "Connections opened, busy or not."),
+    Described("edgerest_db_replicas", "gauge", "Read replicas that are configured."),
+    Described("edgerest_db_replicas_fit", "gauge", "Read replicas that are given reads."),
+    Described(
+        "edgerest_db_replica_lag_seconds",
+        "gauge",
+        "How far the read replica that is furthest behind is, of those that are given reads.",
+        highest=True,
+    ),
+    Described("edgerest_db_replica_reads_total", "counter", "Reads given to replicas."),
+    Described(
+        "edgerest_db_replica_retries_total",
+        "counter",
+        "Those of them that the primary had to answer.",
+    ),
 )
 
 BUILD_INFO: Final = "edgerest_build_info"
@@ -243,6 +257,11 @@ class Levels:
     tokens_asked: int
     tokens_found: int
     tokens_evicted: int
+    replicas: int = 0
+    replicas_fit: int = 0
+    replica_lag: float = 0.0
+    replica_reads: int = 0
+    replica_retries: int = 0
 
 
 class Meter:
@@ -304,6 +323,11 @@ class Meter:
         set_level("pgrst_db_pool_waiting", levels.pool_waiting)
         set_level("pgrst_db_pool_max", levels.pool_size)
         set_level("edgerest_db_pool_open", levels.pool_open)
+        set_level("edgerest_db_replicas", levels.replicas)
+        set_level("edgerest_db_replicas_fit", levels.replicas_fit)
+        set_level("edgerest_db_replica_lag_seconds", levels.replica_lag)
+        follow(levels.replica_reads, "edgerest_db_replica_reads_total")
+        follow(levels.replica_retries, "edgerest_db_replica_retries_total")
         follow(levels.tokens_asked, "pgrst_jwt_cache_requests_total")
         follow(levels.tokens_found, "pgrst_jwt_cache_hits_total")
         follow(levels.tokens_evicted, "pgrst_jwt_cache_evictions_total")

@@ -215,6 +215,7 @@ def build_labels(settings: Settings) -> Mapping[str, str]:
 def levels_of(app: App) -> Levels:
     """What pool, schema cache and token cache of `app` say now."""
     pool, tokens, loads = app.pool.stats, app.state.authenticator.counts, app.schema_loads
+    replicas = app.backends.replicas
     return Levels(
         schema_loads=loads.succeeded,
         schema_failures=loads.failed,
@@ -227,4 +228,9 @@ def levels_of(app: App) -> Levels:
         tokens_asked=tokens.requests,
         tokens_found=tokens.hits,
         tokens_evicted=tokens.evictions,
+        replicas=len(replicas),
+        replicas_fit=sum(replica.fit for replica in replicas),
+        replica_lag=max((each.lag or 0.0 for each in replicas if each.fit), default=0.0),
+        replica_reads=sum(replica.reads for replica in replicas),
+        replica_retries=sum(replica.retried for replica in replicas),
     )

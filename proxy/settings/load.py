@@ -90,6 +90,8 @@ def _read_layers(
         try:
             if (text := values.get(attribute, "")).startswith("@"):
                 values[attribute] = strip(_read_named(attribute, text[1:]))
+                if attribute == "db_uri":
+                    values["db_uri_file"] = Path(text[1:])
         except SettingsError as error:
             problems += error.problems
             del values[attribute]
@@ -156,6 +158,11 @@ def keep_fixed(running: Settings, fresh: Settings) -> Settings:
         for setting in TABLE
         if not setting.facts.reloadable
     }
+    if running.db_uri_file is not None and running.db_uri_file == fresh.db_uri_file:
+        # The file is read again when the database refuses what it said before.
+        del fixed["db_uri"]
+    else:
+        fixed["db_uri_file"] = running.db_uri_file
     return replace(fresh, **fixed)
 
 

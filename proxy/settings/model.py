@@ -128,6 +128,28 @@ class Settings:
             inherited=False,
         ),
     ] = field(default="postgresql://", repr=False)
+    db_uri_file: Path | None = field(default=None, repr=False)
+    """The file that `db_uri` was read from, if it was."""
+
+    db_read_uris: Annotated[
+        tuple[str, ...],
+        Facts(
+            names("postgresql://user:password@replica:5432/app", blank_is_value=True),
+            "Where the read replicas are: streaming standbys of the database at `db-uri`, as"
+            " an array or separated by commas. They answer what only reads; see replicas.md."
+            " `@file` for one of them reads it from a file.",
+            own=True,
+            inherited=False,
+        ),
+    ] = field(default=(), repr=False)
+    db_read_max_lag: Annotated[
+        float,
+        Facts(
+            seconds(10),
+            "How far a read replica may be behind to be given reads.",
+            own=True,
+        ),
+    ] = 10.0
     db_schemas: Annotated[
         tuple[str, ...],
         Facts(

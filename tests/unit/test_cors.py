@@ -118,3 +118,10 @@ def test_what_is_added_to_a_response(
     added: tuple[tuple[bytes, bytes], ...],
 ) -> None:
     assert response_headers(policy, method, headers) == added
+
+
+def test_further_headers_may_be_exposed() -> None:
+    policy = CorsPolicy(exposed=(b"x-one", b"x-two"))
+    headers = dict(response_headers(policy, "GET", (ORIGIN,)))
+    shown = dict(response_headers(ANY, "GET", (ORIGIN,)))[b"access-control-expose-headers"]
+    assert headers[b"access-control-expose-headers"] == shown + b", x-one, x-two"
