@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import asyncpg
 
 from pool.dsn import Source, Target
 from pool.errors import ConnectionFailed, PoolError
+from pool.joining import JoiningLoop
 from pool.model import IsolationLevel, Statement
 from pool.session import Session
 
@@ -65,6 +66,7 @@ async def _dial_host(
             timeout=target.connect_timeout,
             statement_cache_size=0,
             target_session_attrs=server_kind,
+            loop=cast(asyncio.AbstractEventLoop, JoiningLoop(asyncio.get_running_loop())),
         )
     except TimeoutError:
         raise ConnectionFailed(

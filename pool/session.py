@@ -8,8 +8,8 @@ four things its public side does not offer:
   type is registered the moment a statement first needs it (`_protocol.prepare`,
   `_init_types`, `add_python_codec`);
 * statements that return no rows travel ahead of another one instead of waiting for an
-  answer of their own: their Bind and Execute messages are written to the transport just
-  before asyncpg writes its own (`_transport.write`, then `_protocol.bind_execute`).
+  answer of their own: their Bind and Execute messages go out in one write with the ones
+  that asyncpg writes next (`pool.joining`, then `_protocol.bind_execute`).
   PostgreSQL runs them in order and, when one fails, skips the rest up to the Sync that
   ends the group, so nothing runs without what went ahead of it;
 * no hidden second try: asyncpg's `fetch` may run a statement again by itself, which here
@@ -225,7 +225,7 @@ class Session:
         try:
             if messages:
                 self._group_open = True
-                self._transport.write(messages)
+                self._transport.write_ahead(messages)
                 self._to_close.clear()
             if prepared is None:
                 self._group_open = True
