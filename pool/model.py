@@ -67,6 +67,7 @@ class Transaction:
     `finish_when_abandoned`: once it has a connection it runs to its end even when its caller
     is cancelled.
     `background`: it is given a connection when nobody else waits for one.
+    `on_primary`: a read that a replica must not answer, however little it lags.
     """
 
     statement: Statement
@@ -84,6 +85,7 @@ class Transaction:
     deadline: float | None = None
     finish_when_abandoned: bool = False
     background: bool = False
+    on_primary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,8 +263,8 @@ class Backends:
 
     def _fit_for(self, tx: Transaction) -> _Replica | None:
         """The least busy replica that has replayed what `tx` must see."""
-        if tx.isolation == "serializable":
-            # Not possible during recovery.
+        if tx.on_primary or tx.isolation == "serializable":
+            # The latter is not possible during recovery.
             return None
         token = tx.after_position
         after = (token and read_token(token, self._cluster)) or 0

@@ -7,6 +7,7 @@ from proxy.auth.keys import KeySet, load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
+from proxy.cache.rules import CacheRules
 from proxy.pipeline import AppState, TransactionRules
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
@@ -55,6 +56,7 @@ def cache_options(settings: Settings) -> CacheOptions:
         schemas=settings.db_schemas,
         extra_search_path=settings.db_extra_search_path,
         hoisted_settings=settings.db_hoisted_tx_settings,
+        with_facts=settings.cache_max_bytes > 0,
     )
 
 
@@ -104,6 +106,13 @@ def app_state(
         ),
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,
+        cache_rules=CacheRules(
+            rows=settings.cache_policies,
+            max_bytes=settings.cache_max_bytes,
+            max_entry_bytes=settings.cache_max_entry_bytes,
+            pre_request_is_safe=settings.cache_pre_request_is_safe,
+            compress_from=settings.server_compress_from,
+        ),
         request_timeout=settings.server_request_timeout or None,
         shapes=Shapes(settings.db_plan_cache_max_entries),
     )

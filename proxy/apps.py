@@ -30,10 +30,12 @@ from proxy.app_state import (
 from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
 from proxy.auth.token_cache import Authenticator
+from proxy.cache.serving import ResponseCache
+from proxy.cache.versions import Versions
 from proxy.consistency import ConsistentRun
 from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import api_error
-from proxy.pipeline import AppState, Run, answer
+from proxy.pipeline import AppState, Run
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
@@ -105,6 +107,8 @@ class App:
             read_uris=settings.db_read_uris,
             max_lag=settings.db_read_max_lag,
         )
+        self._versions = Versions()
+        self._cache = ResponseCache(self._versions)
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
         self._reloads = Reloads(self._try_to_reload)
@@ -180,7 +184,7 @@ class App:
 
     async def _answer(self, request: HttpRequest, record: Record, run: Run) -> Response:
         state = self._state
-        response = await answer(state, run, request, self._renewed, record)
+        response = await self._cache.answer(state, run, request, self._renewed, record)
         if record.code == "PGRST301" and self._key_source is not None:
             return await self._answer_with_newer_keys(
                 self._key_source, state.authenticator, request, record, run, response
@@ -245,6 +249,7 @@ class App:
             await self._key_source.close()
         await self._reloads.close()
         await self._rechecks.close()
+        await self._cache.close()
         if self._listener is not None:
             await self._listener.close()
         await self._backends.close()
@@ -435,7 +440,7 @@ class App:
             await source.look_for_more()
         if authenticator is not self._state.authenticator:
             record.code = None
-            return await answer(self._state, run, request, self._renewed, record)
+            return await self._cache.answer(self._state, run, request, self._renewed, record)
         if source.keys is None:
             unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
             record.code = unavailable.code

@@ -99,6 +99,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("PGRST302", 401, "Anonymous access is disabled"),
     ("PGRST303", 401, "{message}"),
     # What PostgREST leaves to its HTTP server; the codes are edgerest's own.
+    ("EDGE412", 412, "The precondition of the request does not hold"),
     ("EDGE413", 413, "The request body is larger than this server accepts"),
     ("EDGE414", 414, "The request URL is longer than this server accepts"),
     ("EDGE415", 415, "A QUERY takes a body of the type application/x-www-form-urlencoded"),
@@ -107,6 +108,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE404", 404, "No app is served at this host and path"),
     ("EDGE503", 503, "The keys that tokens are verified with could not be fetched yet"),
     ("EDGE504", 504, "The request could not be answered by its deadline"),
+    ("EDGE510", 504, "Nothing that is kept can answer a request with only-if-cached"),
     ("EDGE529", 503, "Too many requests are waiting for a database connection"),
     ("EDGE408", 408, "The request body did not arrive in time"),
     # By-key updates, which PostgREST does not have (docs/writes.md).

@@ -20,6 +20,7 @@ from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction, keep_always
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
+from proxy.cache.rules import CacheRules
 from proxy.deadline import deadline_of, run_in_time
 from proxy.errors import ApiError, Verbosity, api_error
 from proxy.plan.model import (
@@ -118,6 +119,7 @@ class AppState:
     verbosity: Verbosity = "verbose"
     server_timing: bool = False
     request_timeout: float | None = None
+    cache_rules: CacheRules = field(default_factory=CacheRules)
     shapes: Shapes = field(default_factory=Shapes, compare=False)
     """Of this state's cache and rules alone: a state with others has others."""
 

@@ -75,11 +75,16 @@ class Versions:
 
     def unchanged(self, tags: frozenset[str], vector: Vector) -> bool:
         """Whether an answer made at `vector` may be stored, or served, now."""
+        return self.trusted and self.unwritten(tags, vector)
+
+    def unwritten(self, tags: frozenset[str], vector: Vector) -> bool:
+        """Whether nothing is known to have been written since `vector`. While writes
+        elsewhere can't be heard of, as when the database is away, that is all one can say."""
         versions = self._versions
         for slot, version in zip(_slots(tags), vector, strict=True):
             if version & 1 or versions[slot] != version:
                 return False
-        return self.trusted
+        return True
 
     def touch(self, tags: Iterable[str]) -> None:
         """`tags` were written: what was made of them before no longer holds."""

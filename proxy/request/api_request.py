@@ -109,6 +109,16 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
     )
 
 
+def resource_of(request: HttpRequest, rules: RequestRules) -> tuple[Resource, QualifiedName]:
+    """What a GET, HEAD or QUERY is about, from its path and profile alone, as
+    `read_api_request` finds it. Raises `ApiError` PGRST106, 125 and 126."""
+    segments = path_segments(request.path)
+    prefix = _schema_prefix(segments, rules)
+    resource, name = _resource(segments if prefix is None else _below(segments), rules)
+    schema, _ = _schema(request.method, request.headers, rules.schemas, prefix)
+    return resource, QualifiedName(schema, name)
+
+
 def header(headers: Headers, name: bytes) -> bytes | None:
     """The first value of the header `name` (in lower case)."""
     return next((value for key, value in headers if key == name), None)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from proxy.cache.policy import PREFIX as POLICY_PREFIX
+from proxy.cache.policy import PolicyError, read_policy_rows
 from proxy.settings.checks import find_faults, find_oddities
 from proxy.settings.errors import SettingsError
 from proxy.settings.file import parse_file
@@ -34,6 +36,7 @@ _KEYS: Final = {key: setting for setting in TABLE for key in setting.keys}
 _KEYS_OF_APP: Final = {key: setting for setting in settings_of_app() for key in setting.keys}
 # Of PostgREST's own tests; a file may carry them, they mean nothing here.
 _IGNORED_PREFIX: Final = "internal-schema-cache-"
+_PREFIXES: Final = (APP_SETTINGS, POLICY_PREFIX, _IGNORED_PREFIX)
 _SHOWN: Final = 60
 
 
@@ -95,6 +98,10 @@ def _read_layers(
         except SettingsError as error:
             problems += error.problems
             del values[attribute]
+    try:
+        values["cache_policies"] = read_policy_rows(layers[0].written)
+    except PolicyError as error:
+        problems.append(str(error))
     settings = Settings(app_settings=app_settings(layers[0]), **values)
     problems += [fault for _, fault in find_faults(settings)]
     return settings, problems
@@ -187,7 +194,7 @@ def _example(setting: Setting, name: str) -> str:
 
 def _unknown(layer: Layer, known: Mapping[str, Setting]) -> Iterator[str]:
     for key in layer.written:
-        if key not in known and not key.startswith((APP_SETTINGS, _IGNORED_PREFIX)):
+        if key not in known and not key.startswith(_PREFIXES):
             yield _not_a_setting(key, known)
     variables = {
         layer.variable_prefix + key.upper().replace("-", "_"): row for key, row in known.items()

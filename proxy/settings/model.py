@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
 
+from proxy.cache.policy import PolicyRow
 from proxy.errors import Verbosity
 from proxy.settings.kinds import (
     BOOLEAN,
@@ -117,6 +118,8 @@ class Settings:
 
     app_settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """`app.settings.*` under their full names, for `current_setting`."""
+    cache_policies: tuple[PolicyRow, ...] = ()
+    """The tables `[cache.…]`: what may be kept, for how long and for whom."""
 
     db_uri: Annotated[
         str,
@@ -375,6 +378,44 @@ class Settings:
         bool,
         Facts(BOOLEAN, "Connect again when the database went away; off, the server exits."),
     ] = True
+
+    cache_max_bytes: Annotated[
+        int,
+        Facts(
+            whole_number(268_435_456, label="bytes"),
+            "The most memory that kept answers take, in each worker; 0 keeps none. What is kept"
+            " at all, the tables `[cache.…]` and `@cache` comments say; see caching.md.",
+            own=True,
+        ),
+    ] = 67_108_864
+    cache_max_entry_bytes: Annotated[
+        int,
+        Facts(
+            whole_number(1_048_576, label="bytes"),
+            "Answers larger than this are not kept.",
+            own=True,
+        ),
+    ] = 4_194_304
+    cache_pre_request_is_safe: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "The function of `db-pre-request` need not see requests that are answered from the"
+            " cache, and does not make answers depend on anything but the token. Not set,"
+            " nothing is kept when there is such a function.",
+            own=True,
+        ),
+    ] = False
+    server_compress_from: Annotated[
+        int,
+        Facts(
+            whole_number(1024, label="bytes"),
+            "The least size of a response that is compressed for those who accept it (gzip; br"
+            " and zstd with the extra `edgerest[compression]`); 0 compresses none. See"
+            " caching.md for what compression may tell an eavesdropper.",
+            own=True,
+        ),
+    ] = 1024
 
     jwt_secret: Annotated[
         str | None,

@@ -1,0 +1,99 @@
+"""Identical reads share one query: whoever comes while it is under way waits for it.
+
+In: a key and what makes its answer. Out: that answer, made once. It is made in a task of its
+own, so that the departure of whoever asked first does not concern the others; when nobody
+waits any more it is cancelled, and with it the query. One in the background has nobody
+waiting from the start and is brought to its end.
+
+Someone who comes after a write must not get an answer whose query began before it: a flight
+is only joined while `is_current` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Generic, TypeVar
+
+from proxy.cache.dependencies import Dependencies
+from proxy.cache.key import Key
+from proxy.cache.versions import Vector, Versions
+from proxy.schema_cache.node_trees import Trait
+
+T = TypeVar("T")
+
+
+class Flight(Generic[T]):
+    """One answer being made. `tags` and `vector`: the tables its query reads and their
+    versions right before it; None as long as it has not begun, or when they are not known.
+    `traits`: what else it depends on."""
+
+    def __init__(self) -> None:
+        self.tags: frozenset[str] | None = None
+        self.traits: frozenset[Trait] = frozenset()
+        self.vector: Vector = ()
+        self.waiting = 0
+        self.task: asyncio.Task[T] | None = None
+
+    def depends_on(self, found: Dependencies, versions: Versions) -> None:
+        """Its query is about to begin, and depends on what was `found`."""
+        self.traits = found.traits
+        self.tags = None if found.unknown else found.tags
+        self.vector = () if self.tags is None else versions.vector(self.tags)
+
+
+class Flights(Generic[T]):
+    """The answers being made now, at most one of them joinable per key."""
+
+    def __init__(self, is_current: Callable[[Flight[T]], bool]) -> None:
+        self._is_current = is_current
+        self._flights: dict[Key, Flight[T]] = {}
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    def find(self, key: Key) -> Flight[T] | None:
+        """The flight that a request for `key` may join, if there is one."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and self._is_current(flight) else None
+
+    def start(
+        self, key: Key, make: Callable[[Flight[T]], Coroutine[None, None, T]]
+    ) -> Flight[T]:
+        """Begin to make the answer for `key`."""
+        flight: Flight[T] = Flight()
+        task = asyncio.get_running_loop().create_task(make(flight))
+        flight.task = task
+        self._flights[key] = flight
+        self._tasks.add(task)
+
+        def landed(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            self._forget(key, flight)
+            if not task.cancelled():
+                # Those who wait have it too; without them nobody would have looked.
+                task.exception()
+
+        task.add_done_callback(landed)
+        return flight
+
+    async def wait(self, key: Key, flight: Flight[T]) -> T:
+        """The flight's answer."""
+        assert flight.task is not None
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if flight.waiting == 0 and not flight.task.done():
+                self._forget(key, flight)
+                flight.task.cancel()
+
+    def _forget(self, key: Key, flight: Flight[T]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+    async def close(self) -> None:
+        """Cancel what is under way, and wait for it to end."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,131 @@
+"""If-Match and If-None-Match on writes: optimistic locking inside the write's transaction.
+
+In: a write, its transaction and its conditions. Out: the transaction with a guard: the query
+of the GET that the write's URL stands for, whose answer is hashed as that GET's would be and
+compared before anything is changed.
+
+The transaction is SERIALIZABLE. So whatever the comparison saw is still so when the write is
+committed, or PostgreSQL refuses it (SQLSTATE 40001), and it is tried again on what is there
+then, which no longer matches. That holds for rows that a filter would newly match, for
+views with INSTEAD OF triggers, for PUTs that create, and for roles that may not lock rows:
+SELECT … FOR UPDATE needs UPDATE privileges and policies, can't lock a row that isn't there
+yet and is refused for views that group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pool.errors import DatabaseError
+from pool.model import Outcome, Row, Statement, Transaction
+from proxy.cache.validators import Conditions, Precondition, judge_write, tag_of
+from proxy.errors import ApiError, api_error
+from proxy.plan.model import FunctionCall, Plan, TableRead
+from proxy.plan.planner import PlanRules, plan_request
+from proxy.request.api_request import RequestRules, read_api_request
+from proxy.request.model import Headers, HttpRequest
+from proxy.response.answer import read_response
+from proxy.response.commit_check import is_explained, violation
+from proxy.response.result import read_result
+from proxy.schema_cache.model import SchemaCache
+from proxy.sql.statements import main_statement
+
+_TRIES: Final = 5
+_TRY_AGAIN: Final = ("40001", "40P01")
+"""SQLSTATEs of transactions that got in each other's way."""
+_KEPT_HEADERS: Final = frozenset((b"accept", b"authorization", b"cookie"))
+
+Run = Callable[[Transaction], Awaitable[Outcome]]
+
+
+def refused(details: str | None = None) -> ApiError:
+    """The answer to a request whose precondition does not hold."""
+    return api_error("EDGE412", details=details)
+
+
+def guard_transaction(
+    transaction: Transaction,
+    http: HttpRequest,
+    plan: Plan | None,
+    conditions: Conditions,
+    schema_cache: SchemaCache,
+    request_rules: RequestRules,
+    plan_rules: PlanRules,
+    max_rows: int | None,
+) -> Transaction:
+    """`transaction`, which writes only if `conditions` hold for what a GET would show.
+
+    Raises `ApiError` when there can be no such GET: EDGE412 for a function call that needs
+    a match, and whatever is wrong with the GET otherwise.
+    """
+    if isinstance(plan, FunctionCall):
+        if conditions.match is not None:
+            raise refused("A function call has no representation to match")
+        return transaction
+    read = replace(http, method="GET", headers=_headers_of_read(http.headers), body=b"")
+    request = read_api_request(read, request_rules)
+    shown = plan_request(request, schema_cache, plan_rules).plan
+    assert isinstance(shown, TableRead)
+    if is_explained(shown):
+        raise refused("An execution plan is no representation to match")
+    target = shown
+
+    def admits(rows: Sequence[Row]) -> bool:
+        result = read_result(Outcome(rows, (), kept=True))
+        if violation(target, request.preferences, rows) is not None:
+            # The GET would fail, as one of no row for a single object does.
+            tag = b""
+        else:
+            tag = tag_of(read_response(target, request, result))
+        return judge_write(conditions, tag, rows=result.page) is Precondition.HOLDS
+
+    return replace(
+        transaction,
+        isolation="serializable",
+        guard=_statement(target, max_rows),
+        admits=admits,
+    )
+
+
+def _statement(plan: TableRead, max_rows: int | None) -> Statement:
+    return main_statement(plan, max_rows=max_rows)
+
+
+def _headers_of_read(headers: Headers) -> Headers:
+    """Those of the GET that shows what a write is about to change: the same media type,
+    schema and time zone, and nothing of what is said about the write."""
+    kept: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name in _KEPT_HEADERS:
+            kept.append((name, value))
+        elif name == b"content-profile":
+            kept.append((b"accept-profile", value))
+        elif name == b"prefer":
+            kept += [
+                (b"prefer", part.strip())
+                for part in value.split(b",")
+                if part.strip().startswith(b"timezone=")
+            ]
+    return tuple(kept)
+
+
+async def run_guarded(run: Run, transaction: Transaction) -> Outcome:
+    """Run a guarded transaction, again when another got in its way.
+
+    Raises `ApiError` EDGE412 when the guard turns it down, or others never let it through.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            outcome = await run(transaction)
+        except DatabaseError as error:
+            if error.sqlstate not in _TRY_AGAIN:
+                raise
+            if attempt == _TRIES:
+                raise refused("Other writes kept changing what was to be matched") from error
+        else:
+            if not outcome.admitted:
+                raise refused("What is there now is not what the request asks for")
+            return outcome
+    raise AssertionError("unreachable")

@@ -1,0 +1,126 @@
+"""What a kept answer is found by.
+
+In: a request as it came, whose it is, and the scope of its policy. Out: a `Key`. It is made
+of bytes as they came, without parsing them: what differs in spelling only is kept twice, and
+that is all. It holds everything an answer may depend on under the rules of docs/caching.md:
+path and query (in any order of its parameters), the headers that select a representation,
+and the identity as far as the scope tells identities apart. Apps never meet: each has a
+cache of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Final
+
+from proxy.auth.model import Identity
+from proxy.cache.policy import Scope
+from proxy.request.model import Headers, HttpRequest
+
+Key = tuple[bytes, bytes, bytes, bytes]
+"""Path, query, selecting headers, identity."""
+Asked = Mapping[bytes, bytes]
+"""The headers of a request that matter here, lines of the same name in one."""
+
+SELECTING: Final = (b"accept", b"accept-profile", b"prefer", b"range")
+"""The request headers that select a representation; Accept-Encoding selects among the
+codings of one."""
+_MATTERING: Final = frozenset(
+    (*SELECTING, b"accept-encoding", b"cache-control", b"if-match", b"if-none-match")
+)
+PASSING_CLAIMS: Final = frozenset(("exp", "iat", "nbf", "jti"))
+"""Claims that differ from token to token of one identity (RFC 7519)."""
+
+_LONG: Final = 256
+"""Bytes beyond which a part of the key is replaced by its hash."""
+
+
+def asked_of(headers: Headers) -> Asked:
+    """The headers that matter here."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _MATTERING:
+            found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def key_of(http: HttpRequest, asked: Asked, scope: Scope, identity: Identity) -> Key:
+    """The key of a GET, or of a HEAD or QUERY that stands for the same."""
+    return (
+        _short(http.path),
+        _short(_canonical(http.query)),
+        _short(_selection(asked, with_range=http.method != "HEAD")),
+        _identity(scope, identity),
+    )
+
+
+def _canonical(query: bytes) -> bytes:
+    """The parameters in the order of their names. Equal names stay in their order, which
+    may mean something, as it does for variadic arguments."""
+    if b"&" not in query or b";" in query:
+        return query
+    named = [(each.partition(b"=")[0], each) for each in query.split(b"&")]
+    named.sort(key=itemgetter(0))
+    return b"&".join([each for _, each in named])
+
+
+def _selection(asked: Asked, *, with_range: bool) -> bytes:
+    """A HEAD has no range (RFC 9110, section 14.2)."""
+    # The byte between the names can't stand in a header.
+    return b"\0".join(
+        [
+            name + b":" + asked[name]
+            for name in SELECTING
+            if name in asked and (with_range or name != b"range")
+        ]
+    )
+
+
+def _identity(scope: Scope, identity: Identity) -> bytes:
+    if scope == "public":
+        return b""
+    if scope == "role":
+        return b"role " + identity.role.encode()
+    return _claims_digest(identity.claims)
+
+
+@lru_cache(maxsize=1024)
+def _claims_digest(claims: str) -> bytes:
+    """Stands for the claims that last, in whatever order they are written. The role is among
+    them. Numbers count as they are written, as SQL sees them."""
+    values = json.loads(claims, parse_float=_Written, parse_int=_Written)
+    lasting = {name: value for name, value in values.items() if name not in PASSING_CLAIMS}
+    text = json.dumps(lasting, sort_keys=True, default=repr)
+    return b"claims " + blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+class _Written:
+    """A number by its digits, which no JSON string can be mistaken for."""
+
+    def __init__(self, digits: str) -> None:
+        self._digits = digits
+
+    def __repr__(self) -> str:
+        return f"\0{self._digits}"
+
+
+def _short(part: bytes) -> bytes:
+    if len(part) <= _LONG:
+        return part
+    return b"\0" + blake2b(part, digest_size=32).digest()
+
+
+def key_size(key: Key) -> int:
+    """The bytes of a key."""
+    return sum(map(len, key))
+
+
+def as_get(http: HttpRequest) -> HttpRequest:
+    """The GET that a HEAD stands for, which is without a range."""
+    headers = tuple(header for header in http.headers if header[0] != b"range")
+    return replace(http, method="GET", headers=headers)

@@ -1,0 +1,601 @@
+"""The response cache around the pipeline: what it answers itself, and what it lets through.
+
+In: a request, the app's state, and what `proxy.pipeline.answer` needs. Out: the response,
+with validators on every read (entity tags, 304, 412), kept answers under a policy, one query
+for identical reads at the same time, and content codings. A kept answer costs no parsing, no
+planning and no query.
+
+Order of things: the token is verified first, always. Then the policy is found by path, role
+and profile, then the entry by its key. An entry answers only while no table it was made of
+has been written since (`Versions`); what age and the request make of it is `freshness`.
+Around the transactions stand two more duties: the versions of the tables are taken before a
+read's query, and changed after a write's commit, before the writer gets its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pool.errors import ConnectionFailed, ConnectionLost, DatabaseError
+from pool.model import Outcome, Transaction
+from proxy import pipeline
+from proxy.auth.model import Identity
+from proxy.cache import delivery
+from proxy.cache.counts import CacheCounts
+from proxy.cache.delivery import Made
+from proxy.cache.dependencies import dependencies
+from proxy.cache.directives import Wants, parse_directives, wants_of
+from proxy.cache.effects import write_tags
+from proxy.cache.flights import Flight, Flights
+from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
+from proxy.cache.guard import guard_transaction, run_guarded
+from proxy.cache.headers import VaryNames, cache_status, header_values, vary_names
+from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
+from proxy.cache.policy import Kind, Policies, Policy, Scope, make_policies
+from proxy.cache.store import Entry, Store
+from proxy.cache.validators import Conditions, read_conditions
+from proxy.cache.versions import Versions
+from proxy.deadline import deadline_of
+from proxy.errors import ApiError, api_error
+from proxy.pipeline import AppState, Renew, Run
+from proxy.plan.model import FunctionCall, Plan, TableRead, TableWrite
+from proxy.record import Record
+from proxy.request.api_request import resource_of
+from proxy.request.model import HttpRequest
+from proxy.request.query_method import QUERY, with_query_of_body
+from proxy.response.commit_check import is_explained
+from proxy.response.errors import error_response
+from proxy.response.model import Response
+from proxy.schema_cache.node_trees import Trait
+
+logger = logging.getLogger(__name__)
+
+_MOST_PATHS: Final = 1024
+"""Paths whose policy is remembered; clients choose them."""
+_UNKNOWN_FATE: Final = ("08", "57P")
+"""SQLSTATE classes of sessions that end, perhaps in the middle of a COMMIT."""
+_KNOWN_VARY: Final = frozenset(
+    b"accept accept-encoding accept-profile authorization origin prefer range".split()
+)
+"""What entries are told apart by, or what makes no difference to what is kept."""
+
+
+@dataclass(slots=True)
+class _Setup:
+    """What follows from an `AppState`."""
+
+    state: AppState
+    policies: Policies
+    vary: VaryNames
+    found: dict[tuple[bytes, bytes | None, str], Policy | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A read to be answered: the request, what it asks of caches, and the way to the
+    database."""
+
+    setup: _Setup
+    http: HttpRequest
+    asked: Asked
+    wants: Wants
+    conditions: Conditions | None
+    run: Run
+    renew: Renew | None
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What makes a read one that may be kept."""
+
+    key: Key
+    policy: Policy
+    identity: Identity
+
+
+class ResponseCache:
+    """The cache of one app. `versions` says what has been written."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+        self._store = Store(0, 0)
+        self._setup: _Setup | None = None
+        self._flights: Flights[Made] = Flights(self._is_current)
+        self._tally: dict[str, int] = {}
+        self._evicted = 0
+
+    @property
+    def counts(self) -> CacheCounts:
+        """What it did so far."""
+        store = self._store
+        return CacheCounts(
+            **self._tally,
+            evictions=self._evicted + store.evictions,
+            entries=len(store),
+            bytes=store.size,
+        )
+
+    async def close(self) -> None:
+        """End what is being fetched."""
+        await self._flights.close()
+
+    async def answer(
+        self,
+        state: AppState,
+        run: Run,
+        http: HttpRequest,
+        renew: Renew | None,
+        record: Record,
+    ) -> Response:
+        """The response to `http`, as `proxy.pipeline.answer` would give it or has given it."""
+        setup = self._setup
+        if setup is None or setup.state is not state:
+            setup = self._set_up(state)
+        asked = asked_of(http.headers)
+        read = _read_of(http)
+        if read is None:
+            return await self._pass_on(setup, run, http, asked, renew, record)
+        reading = _Read(
+            setup,
+            read,
+            asked,
+            wants_of(asked.get(b"cache-control")),
+            read_conditions(asked),
+            run,
+            renew,
+            record,
+        )
+        if setup.policies:
+            try:
+                identity = state.authenticator.identify(http.headers, time.time())
+            except ApiError:
+                # The pipeline refuses it in the same way.
+                return await self._unkept(reading)
+            policy = _policy_for(setup, read, asked, identity.role)
+            if policy is not None:
+                key = key_of(read, asked, policy.scope, identity)
+                return await self._kept(reading, _Kept(key, policy, identity))
+        return await self._unkept(reading)
+
+    # --- what follows from the state -----------------------------------------------------
+
+    def _set_up(self, state: AppState) -> _Setup:
+        before, self._setup = self._setup, _make_setup(state)
+        if before is None or not _serves_alike(before.state, state):
+            rules = state.cache_rules
+            self._evicted += self._store.evictions
+            self._store = Store(rules.max_bytes, rules.max_entry_bytes)
+        return self._setup
+
+    def _count(self, name: str) -> None:
+        self._tally[name] = self._tally.get(name, 0) + 1
+
+    # --- reads without a policy ----------------------------------------------------------
+
+    async def _unkept(self, reading: _Read, detail: str = "no-policy") -> Response:
+        """An answer of this moment, for nobody else, with a validator."""
+        status = cache_status("fwd=bypass", detail=detail)
+        if reading.wants.only_if_cached:
+            return self._gateway_timeout(reading, status)
+        state, http, record = reading.setup.state, reading.http, reading.record
+        run = reading.run
+        shown = http.method != "HEAD" or _needs_content(reading)
+        if http.method == "HEAD" and shown:
+            http, run = as_get(http), _told_head(run)
+        response = await pipeline.answer(state, run, http, reading.renew, record)
+        made = await delivery.unkept(
+            response, reading.setup.vary, state.cache_rules.compress_from, shown=shown
+        )
+        return await self._deliver(reading, made, (status,))
+
+    # --- reads under a policy ------------------------------------------------------------
+
+    async def _kept(self, reading: _Read, kept: _Kept) -> Response:
+        wants, entry = reading.wants, self._store.get(kept.key)
+        forwarded = "fwd=miss"
+        if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
+            self._count("invalidations")
+            self._store.drop(kept.key, entry)
+            entry = None
+        if entry is not None:
+            age = time.monotonic() - entry.made_at
+            verdict = Verdict.FETCH
+            if self._versions.trusted:
+                verdict = judge(age, entry.lifetimes, wants)
+            if verdict is not Verdict.FETCH:
+                if verdict is Verdict.REFRESH:
+                    self._refresh(reading, kept)
+                return await self._hit(reading, kept, entry, age, verdict)
+            forwarded = "fwd=stale" if age >= entry.lifetimes.fresh else "fwd=request"
+        if wants.only_if_cached:
+            return self._gateway_timeout(reading, cache_status(forwarded))
+        self._count("misses")
+        flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
+        if flight is not None:
+            self._count("shared")
+            made = await self._share(reading, kept, flight)
+            if made is None:
+                return await self._unkept(reading, "not-shared")
+            status = f"{forwarded}; collapsed"
+        else:
+            flight = self._flights.start(kept.key, self._filling(reading, kept))
+            made = await self._flights.wait(kept.key, flight)
+            status = f"{forwarded}; stored" if made.entry is not None else forwarded
+        if made.response.status >= 500 and entry is not None:
+            age = time.monotonic() - entry.made_at
+            unwritten = self._versions.unwritten(entry.tags, entry.vector)
+            if unwritten and survives_error(age, entry.lifetimes, wants):
+                self._count("spared")
+                reading.record.code = None
+                spared = f"fwd=stale; fwd-status={made.response.status}"
+                line = cache_status(spared, detail="stale-if-error")
+                lines = (_age(age), line)
+                return await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
+        ttl = None if made.entry is None else made.entry.lifetimes.fresh
+        line = cache_status(status, ttl=ttl, detail=made.detail)
+        return await self._deliver(reading, made, (line,), kept.key)
+
+    async def _hit(
+        self, reading: _Read, kept: _Kept, entry: Entry, age: float, verdict: Verdict
+    ) -> Response:
+        self._count("hits")
+        if verdict is not Verdict.FRESH:
+            self._count("stale")
+        record = reading.record
+        record.start()
+        self._note(reading, kept)
+        ttl = entry.lifetimes.fresh - age
+        lines = (_age(age), cache_status("hit", ttl=ttl))
+        response = await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
+        record.lap("cache")
+        if reading.setup.state.server_timing:
+            timing = record.server_timing()
+            response = replace(response, headers=(*response.headers, timing))
+        return response
+
+    def _note(self, reading: _Read, kept: _Kept) -> None:
+        record = reading.record
+        record.role, record.identity = kept.identity.role, kept.identity
+        rpc = reading.http.path.startswith(b"/rpc/")
+        record.resource = "rpc" if rpc else "table"
+
+    async def _share(self, reading: _Read, kept: _Kept, flight: Flight[Made]) -> Made | None:
+        """What another request is fetching; None when it is for that one only."""
+        record = reading.record
+        self._note(reading, kept)
+        timeout = reading.setup.state.request_timeout
+        deadline = deadline_of(reading.http.headers, timeout, record.began)
+        try:
+            async with asyncio.timeout_at(deadline):
+                made = await self._flights.wait(kept.key, flight)
+        except TimeoutError:
+            return Made(self._refuse(reading, api_error("EDGE504")))
+        own = made.response.status == 504 or (
+            400 <= made.response.status < 500 and kept.policy.scope != "claims"
+        )
+        if own:
+            return None
+        record.code = made.code
+        return made
+
+    def _refresh(self, reading: _Read, kept: _Kept) -> None:
+        if self._flights.find(kept.key) is None:
+            self._count("refreshes")
+            alone = replace(reading, record=Record(), run=_in_background(reading.run))
+            self._flights.start(kept.key, self._filling(alone, kept))
+
+    def _filling(
+        self, reading: _Read, kept: _Kept
+    ) -> Callable[[Flight[Made]], Coroutine[None, None, Made]]:
+        return lambda flight: self._fill(flight, reading, kept)
+
+    async def _fill(self, flight: Flight[Made], reading: _Read, kept: _Kept) -> Made:
+        """Fetch an answer and keep it, if it may be kept."""
+        state, record, began = reading.setup.state, reading.record, time.monotonic()
+
+        async def watched(transaction: Transaction) -> Outcome:
+            plan, schema_cache = record.plan, record.schema_cache
+            if plan is not None and schema_cache is not None:
+                flight.depends_on(dependencies(plan, schema_cache), self._versions)
+            try:
+                # A replica may not have what the versions say was written.
+                return await reading.run(replace(transaction, on_primary=True))
+            except ConnectionFailed:
+                flight.tags = None
+                return await reading.run(transaction)
+
+        http = as_get(reading.http) if reading.http.method == "HEAD" else reading.http
+        response = await pipeline.answer(state, watched, http, reading.renew, record)
+        lifetimes, detail = self._lifetimes(reading, kept, flight, response)
+        made = await delivery.kept(
+            response,
+            reading.setup.vary,
+            kept.policy,
+            lifetimes,
+            flight.tags,
+            state.cache_rules.compress_from,
+            detail=detail,
+            code=record.code,
+        )
+        if lifetimes is None or made.tag is None or flight.tags is None:
+            return made
+        if not self._versions.unchanged(flight.tags, flight.vector):
+            return replace(made, detail="written-meanwhile")
+        if self._setup is not reading.setup:
+            return replace(made, detail="reloaded-meanwhile")
+        entry = Entry(
+            made.response,
+            made.tag,
+            began,
+            lifetimes,
+            flight.tags,
+            flight.vector,
+            made.compressible,
+        )
+        if not self._store.put(kept.key, entry):
+            return replace(made, detail="too-large")
+        return replace(made, entry=entry)
+
+    def _lifetimes(
+        self, reading: _Read, kept: _Kept, flight: Flight[Made], response: Response
+    ) -> tuple[Lifetimes | None, str]:
+        """How long an answer may be kept; or None, and why not."""
+        record, state = reading.record, reading.setup.state
+        if record.code is not None or response.status not in (200, 206):
+            return None, ""
+        if reading.wants.no_store:
+            return None, "no-store"
+        if record.schema_cache is not state.cache:
+            return None, "reloaded-meanwhile"
+        if not _is_repeatable(record.plan):
+            return None, "volatile"
+        if flight.tags is None:
+            return None, "unknown-dependencies"
+        if not covers(kept.policy.scope, flight.traits):
+            return None, "scope"
+        if header_values(response.headers, b"set-cookie"):
+            return None, "set-cookie"
+        vary = b",".join(header_values(response.headers, b"vary")).lower()
+        if any(name.strip() not in _KNOWN_VARY for name in vary.split(b",") if name.strip()):
+            return None, "vary"
+        chosen = header_values(response.headers, b"cache-control")
+        directives = parse_directives(b",".join(chosen)) if chosen else None
+        lifetimes = lifetimes_of(kept.policy, directives)
+        if lifetimes is None:
+            return None, "cache-control"
+        expires = kept.identity.expires_at
+        if expires is not None:
+            lifetimes = lifetimes.capped(expires - time.time())
+            if lifetimes.kept <= 0:
+                return None, "token-expires"
+        return lifetimes, ""
+
+    def _is_current(self, flight: Flight[Made]) -> bool:
+        """Whether a flight's query sees all that has been written by now."""
+        if flight.tags is None:
+            return True
+        return self._versions.unwritten(flight.tags, flight.vector)
+
+    # --- the last step of a read ---------------------------------------------------------
+
+    async def _deliver(
+        self,
+        reading: _Read,
+        made: Made,
+        lines: tuple[tuple[bytes, bytes], ...],
+        key: Key | None = None,
+    ) -> Response:
+        """The answer as this request gets it: the right coding, a 304 or a 412."""
+        try:
+            delivered = await delivery.deliver(
+                made,
+                reading.asked,
+                reading.conditions,
+                lines,
+                head=reading.http.method == "HEAD",
+            )
+        except ApiError as error:
+            return self._refuse(reading, error)
+        if delivered.new_coding is not None and made.entry is not None and key is not None:
+            coding = delivered.new_coding
+            self._store.add_coded(key, made.entry, coding, delivered.response.body)
+        if delivered.response.status == 304:
+            self._count("not_modified")
+        return delivered.response
+
+    def _refuse(self, reading: _Read, error: ApiError) -> Response:
+        reading.record.code = error.code
+        return error_response(error, reading.setup.state.verbosity)
+
+    def _gateway_timeout(self, reading: _Read, status: tuple[bytes, bytes]) -> Response:
+        response = self._refuse(reading, api_error("EDGE510"))
+        return replace(response, headers=(*response.headers, status))
+
+    # --- everything that is no read ------------------------------------------------------
+
+    async def _pass_on(
+        self,
+        setup: _Setup,
+        run: Run,
+        http: HttpRequest,
+        asked: Asked,
+        renew: Renew | None,
+        record: Record,
+    ) -> Response:
+        state, conditions = setup.state, read_conditions(asked)
+
+        async def writing(transaction: Transaction) -> Outcome:
+            plan, schema_cache = record.plan, record.schema_cache
+            through = run
+            if (
+                conditions is not None
+                and schema_cache is not None
+                and isinstance(plan, TableWrite | FunctionCall)
+            ):
+                transaction = guard_transaction(
+                    transaction,
+                    http,
+                    plan,
+                    conditions,
+                    schema_cache,
+                    state.request_rules,
+                    state.plan_rules,
+                    state.transaction_rules.max_rows,
+                )
+                through = _guarded(run)
+            if transaction.access == "read only":
+                return await through(transaction)
+            tags = None
+            if plan is not None and schema_cache is not None:
+                pre_request = state.transaction_rules.pre_request
+                tags = write_tags(plan, schema_cache, pre_request)
+            return await self._write(through, transaction, tags)
+
+        response = await pipeline.answer(state, writing, http, renew, record)
+        return await delivery.compressed(response, asked, state.cache_rules.compress_from)
+
+    async def _write(
+        self, run: Run, transaction: Transaction, tags: frozenset[str] | None
+    ) -> Outcome:
+        try:
+            outcome = await run(transaction)
+        except (ConnectionLost, asyncio.CancelledError):
+            self._versions.doubt(tags)
+            raise
+        except DatabaseError as error:
+            if error.sqlstate.startswith(_UNKNOWN_FATE):
+                self._versions.doubt(tags)
+            raise
+        if outcome.kept and not transaction.rollback:
+            if tags is None:
+                self._versions.touch_all()
+            else:
+                self._versions.touch(tags)
+        return outcome
+
+
+# --- parts ----------------------------------------------------------------------------------
+
+
+def _make_setup(state: AppState) -> _Setup:
+    policies = Policies()
+    rules = state.request_rules
+    if state.cache is not None:
+        policies = make_policies(state.cache_rules.rows, state.cache, rules.schemas)
+        for fault in policies.faults:
+            logger.warning("%s", fault)
+    blocked = state.transaction_rules.pre_request is not None
+    if policies and blocked and not state.cache_rules.pre_request_is_safe:
+        logger.warning(
+            "Nothing is cached, for db-pre-request is set and may see and change every"
+            " request; set cache-pre-request-is-safe if it does neither"
+        )
+        policies = Policies()
+    return _Setup(state, policies, vary_names(len(rules.schemas)))
+
+
+def _serves_alike(one: AppState, other: AppState) -> bool:
+    """Whether answers made under one state are good under the other."""
+    return (
+        one.cache is other.cache
+        and one.cache_rules == other.cache_rules
+        and one.request_rules == other.request_rules
+        and one.plan_rules == other.plan_rules
+        and one.transaction_rules == other.transaction_rules
+    )
+
+
+def _read_of(http: HttpRequest) -> HttpRequest | None:
+    """`http` as a GET, HEAD or QUERY; None when it is something else, or wrong."""
+    if http.method in ("GET", "HEAD"):
+        return http
+    try:
+        read = with_query_of_body(http)
+    except ApiError:
+        return None
+    return read if read.method == QUERY else None
+
+
+def _policy_for(setup: _Setup, http: HttpRequest, asked: Asked, role: str) -> Policy | None:
+    place = (http.path, asked.get(b"accept-profile"), role)
+    found = setup.found
+    try:
+        return found[place]
+    except KeyError:
+        pass
+    policy = None
+    try:
+        resource, name = resource_of(http, setup.state.request_rules)
+    except ApiError:
+        # The pipeline says what is wrong with it.
+        return None
+    if resource != "root":
+        kind: Kind = "tables" if resource == "relation" else "functions"
+        policy = setup.policies.find(kind, name, role)
+    if len(found) >= _MOST_PATHS:
+        found.clear()
+    found[place] = policy
+    return policy
+
+
+def _is_repeatable(plan: Plan | None) -> bool:
+    """Whether the same question has the same answer until something is written."""
+    if isinstance(plan, FunctionCall):
+        return plan.call.function.volatility != "volatile" and not is_explained(plan)
+    return isinstance(plan, TableRead) and not is_explained(plan)
+
+
+def covers(scope: Scope, traits: frozenset[Trait]) -> bool:
+    """Whether answers with these traits are the same for all who share them under `scope`.
+
+    What reads headers, cookies or settings of the request is nobody's to keep: nothing says
+    which of them it reads. The time of day is for the policy's times to bound.
+    """
+    if "request" in traits:
+        return False
+    if scope == "public":
+        return not traits & {"claims", "role"}
+    return scope == "claims" or "claims" not in traits
+
+
+def _needs_content(reading: _Read) -> bool:
+    """Whether a HEAD is answered with a validator, for which its content is made. One that
+    counts rows, as SDKs do on tables of any size, is only if it is conditional."""
+    return reading.conditions is not None or b"count=" not in reading.asked.get(b"prefer", b"")
+
+
+def _told_head(run: Run) -> Run:
+    """Lets SQL see the method that the request has."""
+
+    async def told(transaction: Transaction) -> Outcome:
+        settings = tuple(
+            (name, "HEAD" if name == "request.method" else value)
+            for name, value in transaction.settings
+        )
+        return await run(replace(transaction, settings=settings))
+
+    return told
+
+
+def _in_background(run: Run) -> Run:
+    async def patient(transaction: Transaction) -> Outcome:
+        return await run(replace(transaction, background=True, deadline=None))
+
+    return patient
+
+
+def _guarded(run: Run) -> Run:
+    async def guarded(transaction: Transaction) -> Outcome:
+        return await run_guarded(run, transaction)
+
+    return guarded
+
+
+def _age(seconds: float) -> tuple[bytes, bytes]:
+    return b"age", b"%d" % max(int(seconds), 0)
