@@ -26,7 +26,7 @@ from proxy.plan.model import FunctionCall, Plan, TableRead
 from proxy.plan.planner import PlanRules, plan_request
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.model import Headers, HttpRequest
-from proxy.response.answer import read_response
+from proxy.response.answer import read_form, read_response
 from proxy.response.commit_check import is_explained, violation
 from proxy.response.result import read_result
 from proxy.schema_cache.model import SchemaCache
@@ -70,7 +70,7 @@ def guard_transaction(
     assert isinstance(shown, TableRead)
     if is_explained(shown):
         raise refused("An execution plan is no representation to match")
-    target = shown
+    target, form = shown, read_form(shown, request)
 
     def admits(rows: Sequence[Row]) -> bool:
         result = read_result(Outcome(rows, (), kept=True))
@@ -78,7 +78,7 @@ def guard_transaction(
             # The GET would fail, as one of no row for a single object does.
             tag = b""
         else:
-            tag = tag_of(read_response(target, request, result))
+            tag = tag_of(read_response(form, request.query.canonical, result))
         return judge_write(conditions, tag, rows=result.page) is Precondition.HOLDS
 
     return replace(
