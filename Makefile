@@ -25,13 +25,14 @@ demo: $(STAMP) ## a private PostgreSQL, a sample schema and the server; Ctrl-C e
 test: $(STAMP) ## the tests, against a real PostgreSQL (ARGS="-k name -x" go to pytest)
 	@$(BIN)/pytest $(ARGS)
 
-check: $(STAMP) ## formatting, lint, types, import contracts, generated docs up to date
+check: $(STAMP) ## formatting, lint, types, import contracts, generated docs, cost per request
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/edgerest config-docs --check docs/configuration.md
 	$(BIN)/edgerest error-docs --check docs/errors.md
+	$(BIN)/python -m tests.speed.cost
 
 format: $(STAMP) ## put the tree in the form that check wants
 	$(BIN)/ruff format .

@@ -61,7 +61,7 @@ from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementSta
 
 from pool import codecs, wire
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, PoolError
-from pool.model import IsolationLevel, Row, Statement
+from pool.model import Argument, IsolationLevel, Row, Statement
 
 # A statement no longer among the last so many, or the last so many characters, is forgotten,
 # here and on the server, where a character takes some 30 bytes. A longer one is not kept.
@@ -365,11 +365,7 @@ class Session:
                 messages.append(wire.parse(name, statement.sql))
                 if self._prepares:
                     new_names[statement.sql] = name
-            args = [
-                arg if arg is None or isinstance(arg, bytes) else codecs.utf8(arg)
-                for arg in statement.args
-            ]
-            messages.append(wire.bind_and_execute(name, args))
+            messages.append(wire.bind_and_execute(name, _arguments_ahead(statement.args)))
         closes = [wire.close(name) for name in self._to_close]
         return b"".join(closes + messages), new_names
 
@@ -452,6 +448,28 @@ async def _until_done(task: asyncio.Future[Any]) -> AsyncIterator[None]:
         if (await asyncio.wait({task}, timeout=pause))[0]:
             return
         yield
+
+
+# The settings of requests by the same caller: the same arguments again and again. Keyed by
+# all of them; at most so many, of at most so many bytes each.
+_MOST_KNOWN: Final = 256
+_LONGEST_KNOWN: Final = 8192
+_known_arguments: dict[tuple[Argument, ...], bytes] = {}
+
+
+def _arguments_ahead(args: tuple[Argument, ...]) -> bytes:
+    """The arguments of a statement ahead, as its Bind message has them."""
+    known = _known_arguments.get(args)
+    if known is not None:
+        return known
+    encoded = wire.arguments(
+        [arg if arg is None or isinstance(arg, bytes) else codecs.utf8(arg) for arg in args]
+    )
+    if len(encoded) <= _LONGEST_KNOWN:
+        if len(_known_arguments) >= _MOST_KNOWN:
+            _known_arguments.clear()
+        _known_arguments[args] = encoded
+    return encoded
 
 
 def _is_servers(error: Any) -> bool:

@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Final, TypeGuard
 
 from pool.deadline import statement_timeout
@@ -194,7 +195,7 @@ def _reset(session: Session, tx: Transaction) -> tuple[Statement, ...]:
 def _set(settings: tuple[tuple[str, str], ...], *, local: bool = True) -> tuple[Statement, ...]:
     if not settings:
         return ()
-    args = tuple(part for setting in settings for part in setting)
+    args = tuple(chain.from_iterable(settings))
     return (Statement(_settings_sql(len(settings), local), args),)
 
 

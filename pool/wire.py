@@ -23,11 +23,16 @@ def parse(name: str, sql: str) -> bytes:
     return _message(b"P", name.encode() + b"\0" + sql.encode() + b"\0" + b"\0\0")
 
 
-def bind_and_execute(name: str, args: Sequence[bytes | None]) -> bytes:
-    """Run the statement `name` to its end, with arguments in text form."""
-    values = (_NULL if arg is None else struct.pack("!i", len(arg)) + arg for arg in args)
-    head = b"\0" + name.encode() + b"\0" + struct.pack("!hh", 0, len(args))
-    return _message(b"B", head + b"".join(values) + b"\0\0") + _EXECUTE_UNNAMED_PORTAL
+def arguments(args: Sequence[bytes | None]) -> bytes:
+    """Arguments in text form, as a Bind message has them."""
+    values = [_NULL if arg is None else struct.pack("!i", len(arg)) + arg for arg in args]
+    return struct.pack("!hh", 0, len(args)) + b"".join(values)
+
+
+def bind_and_execute(name: str, args: bytes) -> bytes:
+    """Run the statement `name` to its end, with what `arguments` gave."""
+    body = b"\0" + name.encode() + b"\0" + args + b"\0\0"
+    return _message(b"B", body) + _EXECUTE_UNNAMED_PORTAL
 
 
 def close(name: str) -> bytes:

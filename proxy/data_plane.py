@@ -28,6 +28,7 @@ from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
 from proxy.response.model import BODILESS, Response
 from proxy.routing import length_of_prefix
+from proxy.waits import Limit, waits
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,6 +50,7 @@ LINGER: Final = 2.0
 connection or resetting the stream does not wipe out the refusal before the client, which
 may send its whole body first, has read it."""
 
+_NO_BODY: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
 _BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
 _CONNECTION_HEADERS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
@@ -215,7 +217,7 @@ class DataPlane:
 class _DisconnectWatch:
     """Cancels the current task when `http.disconnect` arrives, from `WATCH_DELAY` on."""
 
-    __slots__ = ("_receive", "_timer", "_watcher", "client_gone", "task")
+    __slots__ = ("_receive", "_waits", "_watcher", "client_gone", "task")
 
     def __init__(self, receive: Receive) -> None:
         task = asyncio.current_task()
@@ -224,9 +226,11 @@ class _DisconnectWatch:
         self.client_gone = False
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
-        self._timer = task.get_loop().call_later(WATCH_DELAY, self._start)
+        self._waits = waits(task.get_loop(), WATCH_DELAY)
+        self._waits.begin(self)
 
-    def _start(self) -> None:
+    def late(self) -> None:
+        """The request has become a slow one."""
         self._watcher = self.task.get_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -236,7 +240,7 @@ class _DisconnectWatch:
         self.task.cancel()
 
     def stop(self) -> None:
-        self._timer.cancel()
+        self._waits.end(self)
         if self._watcher is not None and not self._watcher.done():
             self._watcher.cancel()
 
@@ -318,23 +322,30 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
         raise api_error("EDGE400", message="The body's length is told in two ways")
     if not has_body(scope):
         return b""
-    # Collected in place: joining a list of pieces would hold the body twice.
-    body = BytesIO()
     try:
-        async with asyncio.timeout(limits.body_timeout):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-                chunk = message.get("body", b"")
-                if body.tell() + len(chunk) > limits.max_body:
-                    raise _body_too_large(limits)
-                body.write(chunk)
-                if not message.get("more_body", False):
-                    return body.getvalue()
+        with Limit(limits.body_timeout):
+            message = await receive()
+            if message == _NO_BODY:
+                return b""
+            return await _collected(message, receive, limits)
     except TimeoutError:
         details = f"The limit is {limits.body_timeout:g} seconds"
         raise api_error("EDGE408", details=details) from None
+
+
+async def _collected(message: Message, receive: Receive, limits: Limits) -> bytes:
+    # Collected in place: joining a list of pieces would hold the body twice.
+    body = BytesIO()
+    while True:
+        if message["type"] != "http.request":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        if body.tell() + len(chunk) > limits.max_body:
+            raise _body_too_large(limits)
+        body.write(chunk)
+        if not message.get("more_body", False):
+            return body.getvalue()
+        message = await receive()
 
 
 def _body_too_large(limits: Limits) -> ApiError:
@@ -376,12 +387,11 @@ async def send_response(
     if response.reason is not None:
         start["reason"] = response.reason
     try:
-        async with asyncio.timeout(options.limits.send_timeout) as deadline:
+        with Limit(options.limits.send_timeout) as limit:
             await send(start)
             if len(body) > WHOLE:
-                loop = asyncio.get_running_loop()
                 for offset in range(0, len(body), CHUNK):
-                    deadline.reschedule(loop.time() + options.limits.send_timeout)
+                    limit.restart()
                     await send(_piece(body[offset : offset + CHUNK], more=True))
                 body = b""
             if unread:
