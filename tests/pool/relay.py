@@ -14,8 +14,9 @@ class Relay:
     `turns`: how often a client spoke after the server had; that is, round trips.
     """
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, host: str = "127.0.0.1") -> None:
         self._socket_path = socket_path
+        self._host = host
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
@@ -41,7 +42,7 @@ class Relay:
 
     async def listen(self) -> None:
         """Accept connections, on the same port as before if there was one."""
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._relay, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
