@@ -174,6 +174,7 @@ class Backends:
         self._leaving: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._started = False
+        self._paused = False
         for uri in read_uris:
             self._add(uri)
 
@@ -223,6 +224,23 @@ class Backends:
         if self._started:
             self.start()
 
+    async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109
+        """Let transactions begin no more, on no server, as `Pool.pause` does."""
+        self._paused = True
+        pools = (self._primary, *(replica.pool for replica in self._replicas))
+        return all(await asyncio.gather(*(pool.pause(timeout) for pool in pools)))
+
+    def resume(self) -> None:
+        """Let transactions begin again."""
+        self._paused = False
+        for pool in (self._primary, *(replica.pool for replica in self._replicas)):
+            pool.resume()
+
+    def reconnect(self) -> None:
+        """Replace all sessions, as `Pool.reconnect` does."""
+        for pool in (self._primary, *(replica.pool for replica in self._replicas)):
+            pool.reconnect()
+
     def forget_statements(self) -> None:
         """As for each pool: the schema has changed."""
         self._primary.forget_statements()
@@ -265,6 +283,9 @@ class Backends:
         """The least busy replica that has replayed what `tx` must see."""
         if tx.on_primary or tx.isolation == "serializable":
             # The latter is not possible during recovery.
+            return None
+        if self._paused:
+            # It waits where everything waits.
             return None
         token = tx.after_position
         after = (token and read_token(token, self._cluster)) or 0

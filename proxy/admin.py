@@ -8,11 +8,13 @@ body, and anything else is 404.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from quart import Quart, abort, request
 from quart import Response as QuartResponse
+
+from proxy.admin_view.endpoints import View, add_view
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _JSON: Final = "application/json; charset=utf-8"
@@ -56,12 +58,14 @@ def _no_app(_name: str) -> AppReport | None:
 class Reports:
     """What the admin server shows: the schema cache in JSON, empty while there is none; the
     settings in use without their secrets; the metrics, in the format that an Accept header
-    prefers, and their content type; and what of one app, None for a name that is no app's."""
+    prefers, and their content type; what of one app, None for a name that is no app's; and
+    the view of what goes on in the apps, with what can be done to them."""
 
     schema_cache: Callable[[], bytes] = bytes
     config: Callable[[], str] = str
     metrics: Callable[[str], tuple[bytes, str]] = _no_metrics
     of_app: Callable[[str], AppReport | None] = _no_app
+    view: View = field(default_factory=View)
 
 
 Answer = Callable[[Health, Reports], QuartResponse]
@@ -136,6 +140,17 @@ ENDPOINTS: Final = (
 )
 
 
+VIEW_ENDPOINTS: Final = (
+    ("/apps", "What goes on in each app, over all workers, as JSON; `/apps/NAME` for one."),
+    ("/view", "A page that shows the same, live."),
+    (
+        "POST /apps/NAME/ACTION",
+        "`pause`, `resume`, `drain` or `reconnect` an app; needs `admin-server-token`.",
+    ),
+)
+"""What `proxy.admin_view` adds."""
+
+
 def admin_app(health: Health, reports: Reports) -> Quart:
     """The admin application."""
     app = Quart("edgerest-admin", static_folder=None)
@@ -147,6 +162,8 @@ def admin_app(health: Health, reports: Reports) -> Quart:
             methods=_METHODS,
             provide_automatic_options=False,
         )
+
+    add_view(app, reports.view)
 
     @app.errorhandler(404)
     @app.errorhandler(405)

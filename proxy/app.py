@@ -70,6 +70,7 @@ class Front:
         self, answer: Answer, options: EdgeOptions | None = None, name: str = ""
     ) -> None:
         self.name = name
+        self._answer = answer
         self.data_plane = DataPlane(answer, options, app=name)
         self.requests = 0
         self._emptied: asyncio.Event | None = None
@@ -89,6 +90,10 @@ class Front:
             self.requests -= 1
             if self._emptied is not None and not self.requests:
                 self._emptied.set()
+
+    def refuse(self, refusal: Answer | None) -> None:
+        """Answer new requests with `refusal`, or as ever; those under way are finished."""
+        self.data_plane.answer = refusal or self._answer
 
     async def drained(self) -> None:
         """Returns when no request is being answered."""

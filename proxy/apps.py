@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
+from pool.budget import Budget
 from pool.dsn import Dsn
 from pool.listener import Listener
 from pool.model import Transaction
-from pool.pool import OUTAGE_GRACE
 from pool.replicas import Backends
 from proxy.app_state import (
     app_state,
@@ -78,7 +78,7 @@ class App:
     reload reads the database's settings only. Until the schema cache is loaded every request
     is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
     called once when the database is lost and `db-pool-automatic-recovery` is off, which
-    means nothing without it.
+    means nothing without it. `budget` is what its connections are part of.
     """
 
     def __init__(
@@ -87,22 +87,24 @@ class App:
         *,
         reread: Callable[[], Loaded] | None = None,
         on_loss: Callable[[], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._written = settings
         self._on_loss = on_loss
         self._gave_up = False
         self._settings = settings
         self._reread = reread
+        self._budget = budget
         self._state = app_state(settings, make_authenticator(settings), None)
         self._dsn = newest_uri(settings)
         # Who does not wait for a lost database is to know at once.
-        grace = OUTAGE_GRACE if settings.db_pool_automatic_recovery else 0.0
-        self._pool = self._make_pool(self._dsn, grace)
+        grace = settings.db_pool_outage_grace if settings.db_pool_automatic_recovery else 0.0
+        self._pool = self._make_pool(self._dsn, grace, settings.db_pool_min)
         self._backends = Backends(
             self._pool,
             self._dsn,
             # What a replica can't answer now the primary can.
-            lambda dsn: self._make_pool(dsn, 0.0),
+            lambda dsn: self._make_pool(dsn, 0.0, 0),
             dsn_of=uri_source,
             read_uris=settings.db_read_uris,
             max_lag=settings.db_read_max_lag,
@@ -119,7 +121,7 @@ class App:
         self._told: set[str] = set()
         self._key_source = self._make_key_source()
 
-    def _make_pool(self, dsn: Dsn, outage_grace: float) -> Pool:
+    def _make_pool(self, dsn: Dsn, outage_grace: float, min_size: int) -> Pool:
         settings = self._settings
         return Pool(
             dsn,
@@ -128,6 +130,10 @@ class App:
             max_idle_time=settings.db_pool_max_idletime,
             max_lifetime=settings.db_pool_max_lifetime,
             prepared_statements=settings.db_prepared_statements,
+            min_size=min_size,
+            max_waiting=settings.db_pool_max_waiting,
+            budget=self._budget,
+            weight=settings.db_pool_weight,
             outage_grace=outage_grace,
         )
 

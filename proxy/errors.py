@@ -110,6 +110,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE504", 504, "The request could not be answered by its deadline"),
     ("EDGE510", 504, "Nothing that is kept can answer a request with only-if-cached"),
     ("EDGE529", 503, "Too many requests are waiting for a database connection"),
+    ("EDGE530", 503, "The app takes no requests at the moment"),
     ("EDGE408", 408, "The request body did not arrive in time"),
     # By-key updates, which PostgREST does not have (docs/writes.md).
     ("EDGE110", 400, "Unknown value of the update preference: {value}"),

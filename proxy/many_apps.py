@@ -13,12 +13,15 @@ are done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pool import PoolError
+from pool.budget import Budget, share_of
+from proxy.admin_view.holds import Holds, State
 from proxy.app import Front, edge_options
 from proxy.apps import App
 from proxy.data_plane import Scope, place_of
@@ -48,17 +51,41 @@ class Served:
     named: NamedApp
     app: App
     front: Front
+    state: State = "running"
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer should send requests; while paused they wait."""
+        return self.state != "draining" and self.app.ready
+
+    @property
+    def busy(self) -> int:
+        """How many transactions run, on any of the app's servers."""
+        replicas = self.app.backends.replicas
+        return self.app.pool.stats.busy + sum(each.pool.busy for each in replicas)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing runs any more that the state does not allow."""
+        match self.state:
+            case "running":
+                return True
+            case "paused":
+                return not self.busy
+            case "draining":
+                return not self.front.requests
 
 
 Watch = Callable[[Served], None]
+Step = Callable[[], Awaitable[None]]
 
 
 class Apps:
     """The service of a server: its apps.
 
     `reread` gives what the configuration says now. `on_loss` is called when the only app's
-    database is lost and it is not to be waited for. `watch` is told of every app before it
-    gets its first request.
+    database is lost and it is not to be waited for. `holds` has what operators told apps to
+    do, which those that begin later do as well.
     """
 
     def __init__(
@@ -67,8 +94,12 @@ class Apps:
         *,
         reread: Callable[[], Loaded] | None = None,
         on_loss: Callable[[], None] | None = None,
+        holds: Holds | None = None,
     ) -> None:
         self._loaded = loaded
+        self._holds = holds
+        self._at_start: list[Step] = []
+        self._at_end: list[Step] = []
         self._reread = reread
         self._on_loss = on_loss
         self._served: dict[str, Served] = {}
@@ -78,9 +109,9 @@ class Apps:
         self._told: tuple[str, ...] = ()
         self._ending: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
-        for named in _apps_of(loaded):
-            self._served[named.name] = self._make(named)
-        self._route()
+        self._budget: Budget | None = None
+        self.worker = 0
+        """Which of the server's workers this process is; told before it starts."""
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -104,7 +135,7 @@ class Apps:
         One that can't must not take the others out of a load balancer, which may ask for
         each by name.
         """
-        return any(each.app.ready for each in self._served.values())
+        return any(each.ready for each in self._served.values())
 
     @property
     def gave_up(self) -> bool:
@@ -130,6 +161,41 @@ class Apps:
         for each in self._served.values():
             watch(each)
 
+    def accompany(self, start: Step, end: Step) -> None:
+        """Have something begin and end with the apps."""
+        self._at_start.append(start)
+        self._at_end.append(end)
+
+    # --- what operators say ---------------------------------------------------------------
+
+    async def hold(self, name: str, state: State, patience: float) -> bool:
+        """Put the app `name` into `state`; whether within `patience` seconds all has ended
+        that is not to go on. KeyError when there is no such app."""
+        served = self._served[name]
+        if self._holds is not None:
+            self._holds.put(served.front.name, state)
+        await self._put(served, state, patience)
+        return served.settled
+
+    async def _put(self, served: Served, state: State, patience: float) -> None:
+        served.state = state
+        served.front.refuse(_refuse if state == "draining" else None)
+        if state == "paused":
+            await served.app.backends.pause(patience)
+            return
+        served.app.backends.resume()
+        if state == "draining":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await served.front.drained()
+
+    async def _hold_again(self, served: Served) -> None:
+        """Put an app that has begun into the state that the one before it was in."""
+        if self._holds is not None:
+            state = self._holds.of(served.front.name)
+            if state != "running":
+                await self._put(served, state, 0.0)
+
     # --- life ---------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -137,15 +203,28 @@ class Apps:
 
         Raises what `App.start` does, if there is but the one that has no table.
         """
+        for start in self._at_start:
+            await start()
+        settings = self._loaded.settings
+        if settings.pool_max_connections is not None:
+            self._budget = Budget(
+                share_of(settings.pool_max_connections, settings.server_workers, self.worker)
+            )
+        for named in _apps_of(self._loaded):
+            self._served[named.name] = self._make(named)
+        self._route()
         if not self.named:
             for each in self._served.values():
                 await each.app.start()
+                await self._hold_again(each)
         else:
             await self._start_patiently(self._served.values())
         self._reloads.start()
 
     async def close(self) -> None:
         """Ends all apps, waiting for what runs on their pools."""
+        for end in self._at_end:
+            await end()
         await self._reloads.close()
         for task in self._starting:
             task.cancel()
@@ -158,16 +237,20 @@ class Apps:
         # A table's app hears of the file through us, for the file is about others as well.
         reread = None if self.named else self._reread_for_only_app
         on_loss = None if self.named else self._on_loss
-        app = App(named.settings, reread=reread, on_loss=on_loss)
+        app = App(named.settings, reread=reread, on_loss=on_loss, budget=self._budget)
         return Served(named, app, Front(app.answer, edge_options(named.settings), name))
 
     async def _start_patiently(self, several: Iterable[Served]) -> None:
-        tasks = [self._spawn(each, each.app.start(patient=True)) for each in several]
+        tasks = [self._spawn(each, self._begin(each)) for each in several]
         if tasks:
             self._starting.update(tasks)
             await asyncio.wait(tasks, timeout=START_GRACE)
         for task in tasks:
             task.add_done_callback(self._started)
+
+    async def _begin(self, each: Served) -> None:
+        await each.app.start(patient=True)
+        await self._hold_again(each)
 
     def _started(self, task: asyncio.Task[None]) -> None:
         self._starting.discard(task)
@@ -206,7 +289,9 @@ class Apps:
             for problem in error.problems:
                 logger.warning("The settings stay as they were: %s", problem)
             return True
-        if loaded.apps or self.named:
+        if not loaded.apps and not self.named:
+            self._loaded = loaded
+        else:
             self._tell_of_process(loaded)
             await self._follow(loaded)
         for each in self._served.values():
@@ -237,8 +322,8 @@ class Apps:
             kept = self._served[named.name]
             kept.named = named
             kept.app.rewrite(named.settings)
-        added = [self._make(named) for named in changes.added]
-        successors = [self._make(named) for named in changes.replaced]
+        added = self._make_those_possible(changes.added)
+        successors = self._make_those_possible(changes.replaced)
         for each in (*added, *successors):
             if self._watch is not None:
                 self._watch(each)
@@ -253,6 +338,16 @@ class Apps:
                 self._end(each)
         await asyncio.gather(*(self._succeed(each) for each in successors))
         logger.info("Serving %s", ", ".join(sorted(self._served)))
+
+    def _make_those_possible(self, several: Iterable[NamedApp]) -> list[Served]:
+        made = []
+        for named in several:
+            try:
+                made.append(self._make(named))
+            except ValueError as error:
+                # What it is to have in any case is not to be had beside the others.
+                logger.error("apps.%s can not begin: %s", named.name, error)
+        return made
 
     async def _succeed(self, successor: Served) -> None:
         """Put `successor` in the place of the app of its name as soon as it is ready."""
@@ -270,6 +365,7 @@ class Apps:
             logger.error("apps.%s stays as it was: %s", name, problem)
             await successor.app.close()
             return
+        await self._hold_again(successor)
         former, self._served[name] = self._served[name], successor
         self._route()
         self._end(former)
@@ -289,6 +385,12 @@ class Apps:
             logger.warning("Requests still ran after %g seconds", patience)
         await former.app.close()
         logger.info("The app of the former settings has ended")
+
+
+async def _refuse(_request: HttpRequest, record: Record) -> Response:
+    error = api_error("EDGE530", headers=((b"retry-after", b"5"),))
+    record.code = error.code
+    return error_response(error)
 
 
 def _apps_of(loaded: Loaded) -> tuple[NamedApp, ...]:

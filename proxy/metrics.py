@@ -147,6 +147,43 @@ METRICS: Final = (
         "counter",
         "Those of them that the primary had to answer.",
     ),
+    Described("edgerest_db_pool_busy", "gauge", "Connections that run a transaction."),
+    Described(
+        "edgerest_db_pool_longest_wait_seconds",
+        "gauge",
+        "How long the request has waited that waits for a connection longest.",
+        highest=True,
+    ),
+    Described("edgerest_db_pool_transactions_total", "counter", "Transactions begun."),
+    Described(
+        "edgerest_db_pool_sheds_total",
+        "counter",
+        "Requests that were told at once that there are too many.",
+    ),
+    Described(
+        "edgerest_db_pool_cancelled_total",
+        "counter",
+        "Transactions whose client left, while it waited for a connection or while it ran.",
+        (("while", ("waiting", "running")),),
+    ),
+    Described(
+        "edgerest_db_pool_retries_total",
+        "counter",
+        "Reads that were run once more because their connection broke.",
+    ),
+    Described(
+        "edgerest_db_pool_connects_total",
+        "counter",
+        "Connections that were opened, in vain (FAIL) or not.",
+        (("status", ("SUCCESS", "FAIL")),),
+    ),
+    Described("edgerest_db_pool_lost_total", "counter", "Connections that broke while open."),
+    Described(
+        "edgerest_app_held",
+        "gauge",
+        "Workers in which an operator has paused the app, or drains it.",
+        (("state", ("paused", "draining")),),
+    ),
 )
 
 BUILD_INFO: Final = "edgerest_build_info"
@@ -262,6 +299,18 @@ class Levels:
     replica_lag: float = 0.0
     replica_reads: int = 0
     replica_retries: int = 0
+    pool_busy: int = 0
+    pool_longest_wait: float = 0.0
+    pool_transactions: int = 0
+    pool_sheds: int = 0
+    pool_cancelled_waiting: int = 0
+    pool_cancelled_running: int = 0
+    pool_retries: int = 0
+    pool_connects: int = 0
+    pool_connect_failures: int = 0
+    pool_lost: int = 0
+    paused: bool = False
+    draining: bool = False
 
 
 class Meter:
@@ -328,12 +377,25 @@ class Meter:
         set_level("edgerest_db_replica_lag_seconds", levels.replica_lag)
         follow(levels.replica_reads, "edgerest_db_replica_reads_total")
         follow(levels.replica_retries, "edgerest_db_replica_retries_total")
+        set_level("edgerest_db_pool_busy", levels.pool_busy)
+        set_level("edgerest_db_pool_longest_wait_seconds", levels.pool_longest_wait)
+        follow(levels.pool_transactions, "edgerest_db_pool_transactions_total")
+        follow(levels.pool_sheds, "edgerest_db_pool_sheds_total")
+        cancelled = "edgerest_db_pool_cancelled_total"
+        follow(levels.pool_cancelled_waiting, cancelled, "waiting")
+        follow(levels.pool_cancelled_running, cancelled, "running")
+        follow(levels.pool_retries, "edgerest_db_pool_retries_total")
+        follow(levels.pool_connects, "edgerest_db_pool_connects_total", "SUCCESS")
+        follow(levels.pool_connect_failures, "edgerest_db_pool_connects_total", "FAIL")
+        follow(levels.pool_lost, "edgerest_db_pool_lost_total")
+        set_level("edgerest_app_held", levels.paused, "paused")
+        set_level("edgerest_app_held", levels.draining, "draining")
         follow(levels.tokens_asked, "pgrst_jwt_cache_requests_total")
         follow(levels.tokens_found, "pgrst_jwt_cache_hits_total")
         follow(levels.tokens_evicted, "pgrst_jwt_cache_evictions_total")
 
-    def _set(self, name: str, value: float) -> None:
-        self._cells[OFFSETS[(name,)]] = value
+    def _set(self, name: str, value: float, *labels: str) -> None:
+        self._cells[OFFSETS[(name, *labels)]] = value
 
     def _follow(self, total: int, *series: str) -> None:
         """Counts on by what was added to `total`, which begins anew when its owner is

@@ -9,12 +9,16 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 
+from proxy.admin_view.control import Control
+from proxy.admin_view.exchange import Exchange
+from proxy.admin_view.holds import Holds
 from proxy.admin_view.reports import reports_on
 from proxy.app import EdgeApp, edge_options
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
 from proxy.many_apps import Apps
+from proxy.metrics import SLOTS
 from proxy.settings import Loaded, Settings
 from proxy.telemetry import Telemetry
 
@@ -35,8 +39,20 @@ def serve(
     `db-pool-automatic-recovery` off it ends with 1 when the database is lost.
     """
     settings = loaded.settings
-    apps = Apps(loaded, reread=reread, on_loss=lambda: signal.raise_signal(signal.SIGTERM))
     telemetry = Telemetry(settings)
+    apps = Apps(
+        loaded,
+        reread=reread,
+        on_loss=lambda: signal.raise_signal(signal.SIGTERM),
+        holds=Holds(SLOTS, telemetry.slot_of),
+    )
+    options = server_options(settings)
+    exchange = Exchange(options.workers if options.admin is not None else 1)
+    control = Control(apps, telemetry.tally, exchange)
+
+    def tell_worker(number: int) -> None:
+        apps.worker = number
+        apps.accompany(lambda: exchange.open(number, control.answer), exchange.close)
 
     def watch(edge: EdgeApp, worker: int) -> None:
         # Nobody's requests find no docs page either.
@@ -44,18 +60,22 @@ def serve(
         edge.choose = apps.choose
         telemetry.open(worker, apps, edge.data_plane)
 
-    code = run_server(
-        apps,
-        server_options(settings),
-        on_ready=on_ready,
-        on_app=watch,
-        on_end=telemetry.close,
-        actions={
-            signal.SIGUSR1: lambda: apps.ask_reload(frozenset(("schema",))),
-            signal.SIGUSR2: lambda: apps.ask_reload(frozenset(("config",))),
-        },
-        reports=reports_on(apps, telemetry.metrics),
-    )
+    try:
+        code = run_server(
+            apps,
+            options,
+            on_ready=on_ready,
+            on_worker=tell_worker,
+            on_app=watch,
+            on_end=telemetry.close,
+            actions={
+                signal.SIGUSR1: lambda: apps.ask_reload(frozenset(("schema",))),
+                signal.SIGUSR2: lambda: apps.ask_reload(frozenset(("config",))),
+            },
+            reports=reports_on(apps, telemetry.metrics, control),
+        )
+    finally:
+        exchange.remove()
     return 1 if apps.gave_up else code
 
 

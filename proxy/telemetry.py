@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from proxy.admin_view.tally import Tally
 from proxy.app import edge_options
-from proxy.apps import App
 from proxy.data_plane import DataPlane
 from proxy.engines.sockets import ServerError
 from proxy.logs import AccessLog, LineWriter, LogRules
@@ -58,6 +58,7 @@ class Telemetry:
         self._tracing: Tracing | None = None
         self._apps: Apps | None = None
         self._meters: dict[str, Meter] = {}
+        self._tallies: dict[str, Tally] = {}
         self._nowhere: Watcher | None = None
         # Those of apps that have gone watch nothing any more.
         self._watchers: WeakSet[Watcher] = WeakSet()
@@ -113,15 +114,23 @@ class Telemetry:
     def _watcher(self, plane: DataPlane, name: str) -> Watcher:
         assert self._writer is not None
         log = AccessLog(self._writer, log_rules(self._settings))
-        watcher = Watcher(plane, log, self._meter(name), self._tracing)
+        watcher = Watcher(plane, log, self._meter(name), self._tracing, self.tally(name))
         self._watchers.add(watcher)
         return watcher
 
+    def tally(self, name: str) -> Tally | None:
+        """What was counted for the admin view of the app `name`; None when there is none."""
+        return None if self._board is None else self._tallies.setdefault(name, Tally())
+
+    def slot_of(self, name: str) -> int:
+        """The place of the app `name` in memory that workers share."""
+        return 0 if self._slots is None else self._slots.of(name)
+
     def _meter(self, name: str) -> Meter | None:
-        if self._board is None or self._slots is None:
+        if self._board is None:
             return None
         if name not in self._meters:
-            row = self._board.row(self._worker, self._slots.of(name))
+            row = self._board.row(self._worker, self.slot_of(name))
             self._meters[name] = Meter(row)
         return self._meters[name]
 
@@ -136,7 +145,7 @@ class Telemetry:
             for served in self._apps.served.values():
                 meter = self._meter(served.front.name)
                 if meter is not None:
-                    meter.look(levels_of(served.app))
+                    meter.look(levels_of(served))
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._look()
@@ -147,9 +156,15 @@ class Watcher:
     """The observer of one app's requests in one process."""
 
     def __init__(
-        self, plane: DataPlane, log: AccessLog, meter: Meter | None, tracing: Tracing | None
+        self,
+        plane: DataPlane,
+        log: AccessLog,
+        meter: Meter | None,
+        tracing: Tracing | None,
+        tally: Tally | None = None,
     ) -> None:
         self.plane = plane
+        self._tally = tally
         self._log = log
         self.meter = meter
         self._tracing = tracing
@@ -167,12 +182,16 @@ class Watcher:
     def began(self, scope: Any, record: Record) -> None:
         if self.meter is not None:
             self.meter.began()
+        if self._tally is not None:
+            self._tally.began(scope)
         if self._tracing is not None:
             self._tracing.began(scope, record)
 
     def ended(self, scope: Any, record: Record, response: Response | None) -> None:
         if self.meter is not None:
             self.meter.ended(scope["method"], record, response)
+        if self._tally is not None:
+            self._tally.ended(scope, record, response)
         if response is not None and response.status >= self._log.lowest_status:
             self._log.log(scope, record, response)
         if self._tracing is not None:
@@ -212,8 +231,9 @@ def build_labels(settings: Settings) -> Mapping[str, str]:
     }
 
 
-def levels_of(app: App) -> Levels:
-    """What pool, schema cache and token cache of `app` say now."""
+def levels_of(served: Served) -> Levels:
+    """What pool, schema cache and token cache of an app say now."""
+    app = served.app
     pool, tokens, loads = app.pool.stats, app.state.authenticator.counts, app.schema_loads
     replicas = app.backends.replicas
     return Levels(
@@ -233,4 +253,16 @@ def levels_of(app: App) -> Levels:
         replica_lag=max((each.lag or 0.0 for each in replicas if each.fit), default=0.0),
         replica_reads=sum(replica.reads for replica in replicas),
         replica_retries=sum(replica.retried for replica in replicas),
+        pool_busy=pool.busy,
+        pool_longest_wait=pool.longest_wait,
+        pool_transactions=pool.transactions,
+        pool_sheds=pool.sheds,
+        pool_cancelled_waiting=pool.cancelled_waiting,
+        pool_cancelled_running=pool.cancelled_running,
+        pool_retries=pool.retries,
+        pool_connects=pool.connects,
+        pool_connect_failures=pool.connect_failures,
+        pool_lost=pool.lost,
+        paused=served.state == "paused",
+        draining=served.state == "draining",
     )

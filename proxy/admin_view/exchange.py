@@ -61,7 +61,9 @@ class Exchange:
 
     async def ask(self, question: Json, *, patience: float) -> list[Json | None]:
         """The answers of all workers, each within `patience` seconds."""
-        asked = (self._ask_in_time(worker, question, patience) for worker in range(self._workers))
+        asked = (
+            self._ask_in_time(worker, question, patience) for worker in range(self._workers)
+        )
         return [*await asyncio.gather(*asked)]
 
     async def _ask_in_time(self, worker: int, question: Json, patience: float) -> Json | None:
@@ -72,7 +74,7 @@ class Exchange:
                     return await self._answer(question)
                 return await self._ask_another(worker, question)
         except (OSError, TimeoutError, ValueError) as error:
-            logger.warning("Worker %d gave no answer: %s", worker, error or "too late")
+            logger.warning("Worker %d gave no answer: %s", worker, str(error) or "too late")
             return None
 
     async def _ask_another(self, worker: int, question: Json) -> Json:

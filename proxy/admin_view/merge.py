@@ -8,6 +8,7 @@ as what it is: waits are those of the worker where they are longest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from proxy.admin_view.tally import SHOWN_CLIENTS, SHOWN_STATEMENTS
@@ -15,7 +16,15 @@ from proxy.admin_view.tally import SHOWN_CLIENTS, SHOWN_STATEMENTS
 Json = dict[str, Any]
 
 _WORST: Final = frozenset(
-    {"longest", "longest_wait", "wait_p50", "wait_p95", "wait_p99", "seconds_of_last_load"}
+    {
+        "longest",
+        "longest_wait",
+        "wait_p50",
+        "wait_p95",
+        "wait_p99",
+        "lag",
+        "seconds_of_last_load",
+    }
 )
 """Numbers of which the greatest stands for all."""
 _SEVERITY: Final[Mapping[str, int]] = {
@@ -27,7 +36,7 @@ _SEVERITY: Final[Mapping[str, int]] = {
     for rank, word in enumerate(words)
 }
 """Words of which the gravest stands for all."""
-_EVERY: Final = frozenset({"ready"})
+_EVERY: Final = frozenset({"ready", "fit"})
 """Truths that hold when they hold everywhere; the others when they do anywhere."""
 _TABLES: Final[Mapping[str, tuple[tuple[str, ...], str, int]]] = {
     "clients": (("address", "http_version"), "in_flight", SHOWN_CLIENTS),
@@ -57,7 +66,10 @@ def _merged(parts: Sequence[Json]) -> Json:
     return {key: _value(key, [part[key] for part in parts if key in part]) for key in keys}
 
 
-def _value(key: str, values: Sequence[Any]) -> Any:
+def _value(key: str, said: Sequence[Any]) -> Any:
+    values = [value for value in said if value is not None]
+    if not values:
+        return None
     first = values[0]
     if isinstance(first, Mapping):
         return _merged(values)
@@ -69,7 +81,8 @@ def _value(key: str, values: Sequence[Any]) -> Any:
         return max(values, key=lambda word: _SEVERITY.get(word, -1))
     if key in _TABLES:
         return _merged_rows(key, [row for rows in values for row in rows])
-    return [*{repr(item): item for items in values if items for item in items}.values()]
+    # Replicas, which all workers have in the same order.
+    return [_merged([row for row in rows if row]) for rows in zip_longest(*values)]
 
 
 def _merged_rows(table: str, rows: Iterable[Json]) -> list[Json]:
@@ -77,7 +90,7 @@ def _merged_rows(table: str, rows: Iterable[Json]) -> list[Json]:
     groups: dict[tuple[str, ...], list[Json]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    found = [
+    found: list[Json] = [
         dict(zip(names, group, strict=True))
         | _merged([{k: v for k, v in row.items() if k not in names} for row in same])
         for group, same in groups.items()

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy.admin import AppReport, Reports
+from proxy.admin_view.control import ACTIONS, Control
+from proxy.admin_view.endpoints import View
 from proxy.many_apps import Apps, Served
 from proxy.schema_cache.dump import schema_cache_json
 from proxy.settings.dump import dump_apps, dump_settings
 from proxy.settings.tables import NamedApp
 
 
-def reports_on(apps: Apps, metrics: Callable[[str], tuple[bytes, str]]) -> Reports:
+def reports_on(
+    apps: Apps, metrics: Callable[[str], tuple[bytes, str]], control: Control
+) -> Reports:
     """The reports on `apps`; `metrics` makes the page of /metrics."""
     return Reports(
         schema_cache=lambda: _schema_caches(apps),
         config=lambda: _config(apps),
         metrics=metrics,
         of_app=lambda name: _app_report(apps, name),
+        view=View(
+            document=control.document,
+            act=control.act,
+            actions=ACTIONS,
+            token=lambda: apps.settings.admin_server_token,
+        ),
     )
 
 
@@ -26,7 +36,7 @@ def _app_report(apps: Apps, name: str) -> AppReport | None:
     if served is None:
         return None
     return AppReport(
-        ready=served.app.ready,
+        ready=served.ready,
         schema_cache=_schema_cache(served),
         config=dump_settings(served.app.settings, redacted=True),
     )
@@ -49,10 +59,8 @@ def _schema_caches(apps: Apps) -> bytes:
 
 def _config(apps: Apps) -> str:
     if not apps.named:
-        return next(
-            (dump_settings(each.app.settings, redacted=True) for each in apps.served.values()),
-            "",
-        )
+        used = (each.app.settings for each in apps.served.values())
+        return dump_settings(next(used, apps.settings), redacted=True)
     return dump_apps(
         apps.settings,
         [NamedApp(name, each.app.settings) for name, each in apps.served.items()],

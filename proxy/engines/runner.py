@@ -92,6 +92,7 @@ def run_server(
     *,
     on_ready: OnReady | None = None,
     on_app: OnApp | None = None,
+    on_worker: Callable[[int], object] | None = None,
     on_end: Callable[[], object] | None = None,
     actions: SignalActions | None = None,
     reports: Reports | None = None,
@@ -99,7 +100,8 @@ def run_server(
     """Serve `service` until SIGTERM or SIGINT; blocks, and owns the event loop.
 
     With several workers `service` must not have been started: each forks its own copy, and
-    the first one alone serves the admin server and calls `on_ready`. `on_app` is given the
+    the first one alone serves the admin server and calls `on_ready`. `on_worker` is given the
+    worker's number in each, before the service starts. `on_app` is given the
     application before it serves, and `on_end` called in each worker after its last request.
     `actions` says what other signals do; `reports` is what the admin server shows. Returns
     0, or 1 when a worker failed. Raises `ServerError`.
@@ -119,6 +121,8 @@ def run_server(
 
         def work(number: int, parent: int | None) -> int:
             first = number == 0
+            if on_worker is not None:
+                on_worker(number)
             own_admin = admin if first else None
             run = _Run(number, service, options, engine, main, own_admin, reports or Reports())
             ready = on_ready if first else None

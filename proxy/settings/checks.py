@@ -34,6 +34,12 @@ def find_faults(settings: Settings) -> Iterator[tuple[str, str]]:
                 "db-schemas",
                 f"db-schemas does not allow schema: '{schema}'; expose views of it instead",
             )
+    if settings.db_pool_min > settings.db_pool:
+        yield (
+            "db-pool-min",
+            f"db-pool-min: {settings.db_pool_min} is more than db-pool, which is"
+            f" {settings.db_pool}; write e.g. db-pool-min = {settings.db_pool}",
+        )
     if settings.admin_server_port == settings.server_port:
         yield (
             "admin-server-port",

@@ -46,6 +46,7 @@ meaning and default.
 _TITLES = {
     "db": "Database",
     "cache": "Cache",
+    "pool": "All apps' connections",
     "jwt": "Tokens",
     "openapi": "OpenAPI",
     "server": "Server",

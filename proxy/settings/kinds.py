@@ -169,6 +169,18 @@ def seconds(example: float) -> Kind:
     return Kind("seconds", f"{example:g}", _seconds, lambda value: f"{value:g}", quoted=False)
 
 
+def positive(example: float) -> Kind:
+    """A number above 0, fractions allowed."""
+
+    def read(raw: Raw) -> float:
+        try:
+            return _seconds(raw)
+        except ValueError:
+            raise ValueError("is not a number above 0") from None
+
+    return replace(seconds(example), label="number above 0", read=read)
+
+
 def seconds_or_none(example: float) -> Kind:
     """A span of time, fractions allowed; 0 stands for none."""
     return replace(seconds(example), read=_seconds_or_none)

@@ -9,7 +9,7 @@ for that app (`proxy.settings.tables`). Every fault is found before anything is 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from proxy.settings.tables import (
     Layers,
     NamedApp,
     find_conflicts,
+    find_pool_faults,
     find_table_faults,
     find_table_oddities,
     settings_of_app,
@@ -56,7 +57,7 @@ class Loaded:
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """The settings in the file at `path`, if any, under those in `environ`.
 
-    Reads the file, and the files that `db-uri` and `jwt-secret` name with `@`. Raises
+    Reads the file, and the files that secrets name with `@`. Raises
     SettingsError, which tells all that is wrong.
     """
     written = {} if path is None else parse_file(_read_config(path), environ)
@@ -69,7 +70,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
         faults = [f"apps.{name}: {fault}" for fault in faults if fault not in problems]
         problems += [*find_table_faults(name, layer), *faults]
         apps.append(NamedApp(name, own))
-    problems += find_conflicts(apps)
+    problems += [*find_conflicts(apps), *find_pool_faults(settings, apps)]
     if problems:
         raise SettingsError(problems)
     return Loaded(settings, tuple(_warnings(layers, settings, apps)), tuple(apps))
@@ -89,7 +90,7 @@ def _read_layers(
             values[setting.attribute] = read_value(setting, *source)
         except SettingsError as error:
             problems += error.problems
-    for attribute, strip in (("db_uri", str.strip), ("jwt_secret", _without_newline)):
+    for attribute, strip in _FROM_FILES:
         try:
             if (text := values.get(attribute, "")).startswith("@"):
                 values[attribute] = strip(_read_named(attribute, text[1:]))
@@ -239,3 +240,11 @@ def _read_named(attribute: str, name: str) -> str:
 
 def _without_newline(text: str) -> str:
     return text.removesuffix("\n")
+
+
+_FROM_FILES: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
+    ("db_uri", str.strip),
+    ("jwt_secret", _without_newline),
+    ("admin_server_token", str.strip),
+)
+"""What may be read from a file with `@`, and what is taken off the file's content."""

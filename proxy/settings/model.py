@@ -25,6 +25,7 @@ from proxy.settings.kinds import (
     names,
     one_of,
     path,
+    positive,
     seconds,
     seconds_or_none,
     text,
@@ -416,6 +417,58 @@ class Settings:
             own=True,
         ),
     ] = 1024
+    db_pool_min: Annotated[
+        int,
+        Facts(
+            whole_number(2),
+            "So many connections are kept open once they were needed, in each worker, and are"
+            " never given to other apps.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 0
+    db_pool_weight: Annotated[
+        float,
+        Facts(
+            positive(2),
+            "Of `pool-max-connections`, an app of weight 2 is due twice as many as one of"
+            " weight 1 when both want more than there are.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 1.0
+    db_pool_max_waiting: Annotated[
+        int,
+        Facts(
+            whole_number(500),
+            "The most requests that wait for a connection, in each worker; more are answered"
+            " 503 at once.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 10_000
+    db_pool_outage_grace: Annotated[
+        float,
+        Facts(
+            seconds_or_none(5),
+            "How long requests wait for a database that has just gone away before they are"
+            " answered 503; 0 for not at all.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 5.0
+    pool_max_connections: Annotated[
+        int | None,
+        Facts(
+            whole_number(100, at_least=1),
+            "The most database connections of all apps together. Workers have equal parts of"
+            " them, apps what `db-pool-weight` says as soon as they want more than there are."
+            " The connection of each app that listens is not counted.",
+            reloadable=False,
+            own=True,
+            default_text="no limit but each app's `db-pool`",
+        ),
+    ] = None
 
     jwt_secret: Annotated[
         str | None,
@@ -721,6 +774,16 @@ class Settings:
     admin_server_unix_socket_mode: Annotated[
         int, Facts(SOCKET_MODE, "The file mode of that socket.", reloadable=False)
     ] = 0o660
+
+    admin_server_token: Annotated[
+        str | None,
+        Facts(
+            text("@/run/secrets/admin-token"),
+            "What calls that pause, drain or reconnect apps must bring as a bearer token."
+            " `@file` reads it from a file. Not set, such calls are refused.",
+            own=True,
+        ),
+    ] = field(default=None, repr=False)
 
     client_error_verbosity: Annotated[
         Verbosity,

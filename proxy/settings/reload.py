@@ -60,10 +60,14 @@ def changed_apps(old: Iterable[NamedApp], new: Iterable[NamedApp]) -> Changes:
 
 
 def _begins_anew(old: Settings, new: Settings) -> bool:
+    # What the file of db-uri says is read again when the database refuses what it said before.
+    same_file = old.db_uri_file is not None and old.db_uri_file == new.db_uri_file
     return any(
         getattr(old, row.attribute) != getattr(new, row.attribute)
         for row in (*PLACES, *TABLE)
-        if not row.facts.reloadable and not row.process_wide
+        if not row.facts.reloadable
+        and not row.process_wide
+        and not (same_file and row.key == "db-uri")
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pool.budget import share_of
 from proxy.routing import Place
 from proxy.settings.file import APP_KEY
 from proxy.settings.kinds import Raw
@@ -144,6 +145,26 @@ def find_conflicts(apps: Sequence[NamedApp]) -> Iterator[str]:
                 f"apps.{app.name}: its environment variables would be those of apps.{other};"
                 " give one of them another name"
             )
+
+
+def find_pool_faults(process: Settings, apps: Sequence[NamedApp]) -> Iterator[str]:
+    """Whether the connections suffice for what each app is to have in any case."""
+    total, workers = process.pool_max_connections, process.server_workers
+    if total is None:
+        return
+    if total < workers:
+        yield (
+            f"pool-max-connections: {total} are not enough for {workers} workers; write e.g."
+            f" pool-max-connections = {10 * workers}"
+        )
+        return
+    reserved = sum(app.settings.db_pool_min for app in apps) if apps else process.db_pool_min
+    least = share_of(total, workers, workers - 1)
+    if reserved > least:
+        yield (
+            f"db-pool-min: {reserved} connections are to be kept open in each worker, which has"
+            f" {least} of pool-max-connections; lower the one or raise the other"
+        )
 
 
 def _shown(host: str, prefix: str) -> str:

@@ -46,6 +46,7 @@ class Server:
 
     def __init__(self, process: ServerProcess, config: Config) -> None:
         self.process = process
+        self.began = time.monotonic()
         self.config = config
 
     def get(self, host: str, path: str, **headers: str) -> httpx.Response:
@@ -65,9 +66,10 @@ class Server:
 
     def admin(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         """The admin server's answer."""
-        socket = self.config.top["admin-server-unix-socket"]
-        transport = httpx.HTTPTransport(uds=str(socket))
-        with httpx.Client(base_url="http://admin", transport=transport) as client:
+        socket = self.config.top.get("admin-server-unix-socket")
+        transport = None if socket is None else httpx.HTTPTransport(uds=str(socket))
+        base = f"http://{self.process.admin}" if socket is None else "http://admin"
+        with httpx.Client(base_url=base, transport=transport, timeout=20) as client:
             return client.request(method, path, headers=headers)
 
 
@@ -97,6 +99,11 @@ def databases(make_database: MakeDatabase) -> list[str]:
 @pytest.fixture
 def config(tmp_path: Path, databases: list[str], postgres: EmbeddedPostgres) -> Config:
     """Two apps, told apart by host."""
+    return two_apps(tmp_path, databases, postgres)
+
+
+def two_apps(directory: Path, databases: list[str], postgres: EmbeddedPostgres) -> Config:
+    """A configuration in `directory`."""
 
     def app(number: int, host: str) -> Table:
         return {
@@ -106,11 +113,11 @@ def config(tmp_path: Path, databases: list[str], postgres: EmbeddedPostgres) -> 
         }
 
     return Config(
-        tmp_path / "edge.conf",
+        directory / "edge.conf",
         {
             "server-host": "127.0.0.1",
             "server-port": 0,
-            "admin-server-unix-socket": str(tmp_path / "admin"),
+            "admin-server-unix-socket": str(directory / "admin"),
             "db-schemas": "api",
             "db-anon-role": "web_anon",
             "db-pool": 3,
@@ -119,16 +126,17 @@ def config(tmp_path: Path, databases: list[str], postgres: EmbeddedPostgres) -> 
     )
 
 
+@contextmanager
+def started(config: Config) -> Iterator[Server]:
+    """A server on `config`."""
+    config.write()
+    command = [sys.executable, "-m", "tests.http.edge_server", str(config.path)]
+    with running(command) as process:
+        yield Server(process, config)
+        assert "Traceback" not in process.log
+
+
 @pytest.fixture
 def start() -> Start:
     """Starts a server."""
-
-    @contextmanager
-    def started(config: Config) -> Iterator[Server]:
-        config.write()
-        command = [sys.executable, "-m", "tests.http.edge_server", str(config.path)]
-        with running(command) as process:
-            yield Server(process, config)
-            assert "Traceback" not in process.log
-
     return started

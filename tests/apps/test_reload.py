@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import httpx
-import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.apps.conftest import Config, Server, Start, eventually
@@ -71,15 +70,13 @@ def backends(postgres: EmbeddedPostgres, database: str, *, asleep: bool = False)
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_apps_come_change_and_go_without_a_failure_elsewhere(
     config: Config,
     start: Start,
     databases: list[str],
     postgres: EmbeddedPostgres,
-    workers: int,
 ) -> None:
-    config.top["server-workers"] = workers
+    config.top["server-workers"] = 2
     config.top["db-pool-max-idletime"] = 600
     with start(config) as server, Load(server, SHOP) as load:
         load.goes_on()

@@ -82,7 +82,11 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         assert hidden not in shown
     changed = {a for a, b in zip(shown.splitlines(), whole.splitlines(), strict=True) if a != b}
     assert changed == {'db-uri = "***"', 'jwt-secret = "***"', 'app.settings.key = "***"'}
-    assert {row.key for row in TABLE if row.secret} == {"db-uri", "jwt-secret"}
+    assert {row.key for row in TABLE if row.secret} == {
+        "db-uri",
+        "jwt-secret",
+        "admin-server-token",
+    }
     # Whether there is a secret is no secret.
     assert 'jwt-secret = ""' in dump_settings(Settings(), redacted=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.admin import ENDPOINTS
+from proxy.admin import ENDPOINTS, VIEW_ENDPOINTS
 from proxy.logs import FIELDS, LOWEST_STATUS, SQL_FIELD
 from proxy.metrics import BUILD_INFO, METRICS, SECONDS, WORKERS, Described
 from tests.http.processes import ROOT
@@ -32,6 +32,8 @@ def metric_row(metric: Described) -> str:
 def endpoint_rows() -> Iterator[str]:
     for endpoint in ENDPOINTS:
         yield f"| `{endpoint.path}` | {endpoint.doc} |"
+    for path, doc in VIEW_ENDPOINTS:
+        yield f"| `{path}` | {doc} |"
 
 
 def test_every_metric_is_documented() -> None:

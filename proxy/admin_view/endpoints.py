@@ -1,0 +1,133 @@
+"""The admin view over HTTP: a document, a page that shows it, and actions.
+
+In: what is asked for and done (`View`). Out: routes of the admin server. Looking is free to
+whoever reaches the admin server, as /metrics is; acting needs the bearer token that
+`admin-server-token` names, in a header, which no other site can make a browser send.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from quart import Quart, Response, request
+
+Json = dict[str, Any]
+
+DEFAULT_PATIENCE: Final = 10.0
+LONGEST_PATIENCE: Final = 300.0
+_BLOCK: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+async def _no_document() -> Json:
+    return {"workers": [], "apps": {}}
+
+
+async def _no_action(_name: str, _action: str, _patience: float) -> Json | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown and done: the document; an action on an app within so many seconds, None
+    when there is no such app; the names of the actions; the token that they need."""
+
+    document: Callable[[], Awaitable[Json]] = _no_document
+    act: Callable[[str, Any, float], Awaitable[Json | None]] = _no_action
+    actions: tuple[str, ...] = ()
+    token: Callable[[], str | None] = lambda: None
+
+
+def add_view(app: Quart, view: View) -> None:
+    """Give `app` the routes of `view`."""
+    html = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    policy = content_security_policy(html)
+
+    @app.get("/apps", provide_automatic_options=False)
+    async def apps() -> Response:
+        return _json(await view.document())
+
+    @app.get("/apps/<name>", provide_automatic_options=False)
+    async def one_app(name: str) -> Response:
+        found = (await view.document())["apps"].get(name)
+        return _problem(404, f"There is no app {name}") if found is None else _json(found)
+
+    @app.get("/view", provide_automatic_options=False)
+    async def page() -> Response:
+        response = Response(html, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @app.post("/apps/<name>/<action>", provide_automatic_options=False)
+    async def act(name: str, action: str) -> Response:
+        refusal = _refusal(view.token(), request.headers.get("authorization", ""))
+        if refusal is not None:
+            return refusal
+        if action not in view.actions:
+            return _problem(404, f"An app can be told to {', '.join(view.actions)}")
+        patience = _patience(request.args.get("timeout"))
+        if patience is None:
+            return _problem(400, f"timeout is a number of seconds up to {LONGEST_PATIENCE:g}")
+        result = await view.act(name, action, patience)
+        return _problem(404, f"There is no app {name}") if result is None else _json(result)
+
+
+def content_security_policy(html: str) -> str:
+    """What the page may do: run its own script and style, and talk to where it is from."""
+    hashes = {
+        kind: " ".join(
+            f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for found, text in _BLOCK.findall(html)
+            if found == kind
+        )
+        for kind in ("script", "style")
+    }
+    return (
+        f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']};"
+        " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    )
+
+
+def _refusal(token: str | None, authorization: str) -> Response | None:
+    if token is None:
+        return _problem(403, "Set admin-server-token to act on apps")
+    scheme, _, given = authorization.partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), token.encode())
+    if scheme.lower() == "bearer" and same:
+        return None
+    response = _problem(401, "This needs the bearer token that admin-server-token names")
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _patience(text: str | None) -> float | None:
+    if text is None:
+        return DEFAULT_PATIENCE
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= LONGEST_PATIENCE else None
+
+
+def _json(value: Json, status: int = 200) -> Response:
+    body = json.dumps(value, ensure_ascii=False)
+    response = Response(body, status, content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _problem(status: int, message: str) -> Response:
+    return _json({"message": message}, status)

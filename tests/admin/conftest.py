@@ -1,0 +1,47 @@
+"""A server with two workers, on the databases of `tests/apps`, and its operator's token."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pool.embedded import EmbeddedPostgres
+from tests.apps.conftest import Server, databases, started, two_apps
+
+__all__ = ["TOKEN", "act", "databases", "server"]
+
+TOKEN = "the operator's token"
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, databases: list[str], postgres: EmbeddedPostgres
+) -> Iterator[Server]:
+    """With two apps; those who hold one let it go again."""
+    config = two_apps(tmp_path_factory.mktemp("admin"), databases, postgres)
+    del config.top["admin-server-unix-socket"]
+    config.top |= {
+        "admin-server-port": free_port(),
+        "server-workers": 2,
+        "admin-server-token": TOKEN,
+    }
+    with started(config) as running:
+        yield running
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def act(server: Server, path: str, token: str | None = TOKEN) -> tuple[int, dict[str, object]]:
+    """The answer to an operator's POST."""
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    answer = server.admin(path, "POST", **headers)
+    found: dict[str, object] = answer.json()
+    return answer.status_code, found
