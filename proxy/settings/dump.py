@@ -37,8 +37,9 @@ def _text(*lines: Iterable[str]) -> str:
 def _lines(settings: Settings, rows: Iterable[Setting], redacted: bool) -> Iterator[str]:
     for setting in rows:
         value = getattr(settings, setting.attribute)
-        hidden = redacted and setting.secret and value is not None
-        yield f"{setting.key} = {_literal(setting, HIDDEN if hidden else value)}"
+        # Whether there is a secret is no secret.
+        hidden = redacted and setting.secret and value
+        yield f"{setting.key} = {_quote(HIDDEN) if hidden else _literal(setting, value)}"
 
 
 def _free_lines(settings: Settings, redacted: bool) -> Iterator[str]:

@@ -74,6 +74,7 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         db_uri=f"postgresql://u:{PASSWORD}@h/d",
         jwt_secret=SECRET,
         db_anon_role="web_anon",
+        db_read_uris=(f"postgresql://u:{PASSWORD}@r/d",),
         app_settings=(("app.settings.key", "also secret"),),
     )
     shown, whole = dump_settings(settings, redacted=True), dump_settings(settings)
@@ -81,9 +82,15 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         assert hidden in whole
         assert hidden not in shown
     changed = {a for a, b in zip(shown.splitlines(), whole.splitlines(), strict=True) if a != b}
-    assert changed == {'db-uri = "***"', 'jwt-secret = "***"', 'app.settings.key = "***"'}
+    assert changed == {
+        'db-uri = "***"',
+        'db-read-uris = "***"',
+        'jwt-secret = "***"',
+        'app.settings.key = "***"',
+    }
     assert {row.key for row in TABLE if row.secret} == {
         "db-uri",
+        "db-read-uris",
         "jwt-secret",
         "admin-server-token",
     }
