@@ -14,7 +14,10 @@ STAMP := $(VENV)/.installed
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test check format docs pins bench clean
+.PHONY: help demo test check format docs site pins bench clean
+
+# Without it Material for MkDocs tells of its successor with each build.
+export NO_MKDOCS_2_WARNING := 1
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +28,7 @@ demo: $(STAMP) ## a private PostgreSQL, a sample schema and the server; Ctrl-C e
 test: $(STAMP) ## the tests, against a real PostgreSQL (ARGS="-k name -x" go to pytest)
 	@$(BIN)/pytest $(ARGS)
 
-check: $(STAMP) ## formatting, lint, types, import contracts, generated docs, cost per request
+check: $(STAMP) ## formatting, lint, types, import contracts, docs, cost per request
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -33,6 +36,8 @@ check: $(STAMP) ## formatting, lint, types, import contracts, generated docs, co
 	$(BIN)/edgerest config-docs --check docs/configuration.md
 	$(BIN)/edgerest error-docs --check docs/errors.md
 	$(BIN)/python -m tests.speed.cost
+	$(BIN)/mkdocs build --strict --site-dir .site-check
+	rm -rf .site-check
 
 format: $(STAMP) ## put the tree in the form that check wants
 	$(BIN)/ruff format .
@@ -41,6 +46,10 @@ format: $(STAMP) ## put the tree in the form that check wants
 docs: $(STAMP) ## write docs/configuration.md and docs/errors.md anew from the code's tables
 	$(BIN)/edgerest config-docs > docs/configuration.md
 	$(BIN)/edgerest error-docs > docs/errors.md
+
+site: $(STAMP) ## the documentation as a site, in build/site
+	$(BIN)/mkdocs build --strict
+	@echo 'open build/site/index.html'
 
 pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject.toml allows
 	rm -rf .pins
@@ -56,7 +65,7 @@ bench: $(STAMP) ## requests per second beside pgbench with the same SQL (ARGS="-
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf build dist *.egg-info
+	rm -rf build dist .site-check *.egg-info
 	find proxy pool edge_client tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""Every code block of docs/sdk.md is run, against the server."""
+"""Every Python block of docs/sdk.md and docs/migrate-postgrest.md is run against the server."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeToken
+from tests.docs.blocks import blocks_of
 from tests.http.processes import ROOT, ServerProcess
 
 GUIDE = (ROOT / "docs" / "sdk.md").read_text()
-BLOCKS = re.findall(r"```python ?(\w*)\n(.*?)```", GUIDE, re.DOTALL)
+BLOCKS = [
+    block
+    for page in ("sdk.md", "migrate-postgrest.md")
+    for block in blocks_of(ROOT / "docs" / page)
+    if block.language == "python"
+]
 PRINTED = re.search(r"prints\n\n```text\n(.*?)```", GUIDE, re.DOTALL)
 
 
@@ -45,16 +51,16 @@ def run(head: str, block: str, directory: Path) -> str:
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_every_block_runs(number: int, head: str, tmp_path: Path) -> None:
-    run(head, BLOCKS[number][1], tmp_path)
+    run(head, BLOCKS[number].text, tmp_path)
 
 
 def test_the_first_prints_what_it_says(head: str, tmp_path: Path) -> None:
     assert PRINTED is not None
-    assert run(head, BLOCKS[0][1], tmp_path) == PRINTED[1]
+    assert run(head, BLOCKS[0].text, tmp_path) == PRINTED[1]
 
 
 def test_both_programs_say_the_same(head: str, tmp_path: Path) -> None:
-    named = {name: block for name, block in BLOCKS if name}
+    named = {block.title: block.text for block in BLOCKS if block.title}
     said = {name: run(head, block, tmp_path) for name, block in named.items()}
     assert said["postgrest"] == said["edge_client"]
     assert said["edge_client"].splitlines()[0] == (

@@ -1,0 +1,76 @@
+"""What each page with something to run takes for granted.
+
+A page's sh, sql and toml blocks are one script, in the order of the page: sql is run in the
+page's database by its owner, toml is saved, sh is run by bash. Its python and js blocks are
+programs of their own, which are given URL, TOKEN and DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Serves = Literal["shop", "demo", "own", "nothing", "database", "fresh"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """`serves`: which server answers where the page says localhost:3000.
+
+    `shop` and `demo` are the tests' own; `own` is one for `schema`, `database` a database
+    without a server. With `nothing` the page starts a server itself, for the shop's database,
+    with `fresh` for an empty PostgreSQL.
+    `says` are parts of what the script prints, in this order.
+    """
+
+    serves: Serves
+    schema: str = "select 1"
+    says: tuple[str, ...] = ()
+
+
+ITEMS = """
+create schema api;
+create table api.items (
+    id int primary key, name text not null, price numeric not null, stock int not null
+);
+insert into api.items values (1, 'pen', 1, 1), (2, 'box', 2, 2), (3, 'lid', 3, 3);
+grant usage on schema api to web_anon;
+grant select, insert, update on api.items to web_anon;
+"""
+
+FILMS = """
+create schema api;
+create table api.films (id int primary key, year int);
+grant usage on schema api to web_anon;
+grant select on api.films to web_anon;
+"""
+
+SETUPS = {
+    "README.md": Setup(
+        "demo",
+        says=('[{"id":', '"tasks":[', "content-range:", '[{"id":', "swagger", "[]", "Payroll"),
+    ),
+    "docs/index.md": Setup("demo", says=('[{"id":', '"project":{"name":')),
+    "docs/quick-start.md": Setup(
+        "fresh", says=("ok: db-anon-role", '[{"id":1,"owner":"ada","body":"Buy bread"}]')
+    ),
+    "docs/migrate-postgrest.md": Setup(
+        "nothing", says=("ok: db-anon-role", "200", '[{"id":1,"amount":12.00}]')
+    ),
+    "docs/migrate-pooler.md": Setup("shop"),
+    "docs/migrate-edge-functions.md": Setup("shop"),
+    "docs/long-queries.md": Setup(
+        "own", ITEMS, ('[{"id":1,"name":"pen"}', '[{"id":1,"name":"pen"}')
+    ),
+    "docs/writes.md": Setup("own", ITEMS),
+    "docs/openapi.md": Setup("own", FILMS, ('"swagger":"2.0"', '"openapi":"3.1')),
+    "docs/operations.md": Setup("database"),
+    "docs/tls.md": Setup("database"),
+}
+
+ELSEWHERE = {
+    ("docs/reading.md", "sh"): "tests/reads/test_documented_reads.py",
+    ("docs/sdk.md", "python"): "tests/sdk/test_docs.py",
+    ("docs/migrate-postgrest.md", "python"): "tests/sdk/test_docs.py",
+}
+"""Blocks that another test runs, all of that page and language."""
