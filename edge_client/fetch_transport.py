@@ -76,7 +76,7 @@ class FetchTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body; `body` is a ReadableStream, or None where there is none."""
+    """A response's body; `body` is a ReadableStream, or null where there is none."""
 
     def __init__(self, body: Any, abort: Any, seconds: float | None) -> None:
         self._body = body
@@ -84,7 +84,7 @@ class _Body(httpx.AsyncByteStream):
         self._seconds = seconds
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._body is None:
+        if not self._body:
             return
         reader = self._body.getReader()
         while True:

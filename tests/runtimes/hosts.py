@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -31,21 +32,25 @@ def first_line(
 
     Raises RuntimeError with what it said when it ends instead.
     """
-    with subprocess.Popen(
-        [str(word) for word in command],
-        cwd=directory,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [str(word) for word in command],
+            cwd=directory,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
-        assert process.stderr is not None
         try:
             line = process.stdout.readline().strip()
-            if not line:
-                raise RuntimeError(process.stderr.read()[-2000:])
-            yield line
+            if line:
+                yield line
+            if process.poll() is not None:
+                errors.seek(0)
+                raise RuntimeError(errors.read()[-2000:].decode(errors="replace"))
         finally:
             process.terminate()
             try:
