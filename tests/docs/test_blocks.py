@@ -93,10 +93,16 @@ def test_a_transcript_names_what_exists(block: Block) -> None:
     "block", [block for block in BLOCKS if block.language == "toml"], ids=str
 )
 def test_the_settings_are_settings(block: Block, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("a secret for tests that is long enough")
+    (tmp_path / "secret").write_text("a secret for tests that is long enough")
+    (tmp_path / "uri").write_text("postgresql://x/y")
     config = tmp_path / "edgerest.toml"
-    config.write_text(re.sub(r'"@/[^"]*"', f'"@{secret}"', block.text))
+    config.write_text(
+        re.sub(
+            r'"@/([^"]*)"',
+            lambda file: f'"@{tmp_path / ("uri" if "uri" in file[1] else "secret")}"',
+            block.text,
+        )
+    )
     variables = {
         name: "postgresql://x/y" if "URI" in name else f"{name}, which is as long as it must be"
         for name in re.findall(r"\$\((\w+)\)", block.text)
