@@ -30,6 +30,7 @@ from proxy.app_state import (
 from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
 from proxy.auth.token_cache import Authenticator
+from proxy.cache.counts import CacheCounts
 from proxy.cache.serving import ResponseCache
 from proxy.cache.versions import Versions
 from proxy.consistency import ConsistentRun
@@ -165,6 +166,11 @@ class App:
     def backends(self) -> Backends:
         """The app's servers: the primary and its read replicas."""
         return self._backends
+
+    @property
+    def cache_counts(self) -> CacheCounts:
+        """What the response cache did so far."""
+        return self._cache.counts
 
     @property
     def schema_loads(self) -> SchemaLoads:

@@ -37,6 +37,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from proxy.cache.counts import CacheCounts
 from proxy.record import Record
 from proxy.response.model import Response, body_size
 
@@ -51,6 +52,7 @@ _WIDTH: Final = len(SECONDS) + 2
 
 METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "QUERY", "other")
 RESOURCES: Final = ("table", "rpc", "root", "other")
+CACHE_RESULTS: Final = ("hit", "stale", "shared", "miss", "spared")
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 
 
@@ -108,6 +110,36 @@ METRICS: Final = (
         "counter",
         "Tokens that were put out of the cache to make room.",
     ),
+    Described(
+        "edgerest_cache_reads_total",
+        "counter",
+        "Reads under a cache policy: answered from the cache, fresh or stale, together with"
+        " another that was under way (shared), from the database (miss), or with a stale"
+        " answer for want of a database (spared).",
+        (("result", CACHE_RESULTS),),
+    ),
+    Described(
+        "edgerest_cache_not_modified_total",
+        "counter",
+        "Reads answered 304, from the cache or not.",
+    ),
+    Described(
+        "edgerest_cache_refreshes_total",
+        "counter",
+        "Kept answers that were fetched anew in the background.",
+    ),
+    Described(
+        "edgerest_cache_invalidations_total",
+        "counter",
+        "Kept answers that were found outdated by a write.",
+    ),
+    Described(
+        "edgerest_cache_evictions_total",
+        "counter",
+        "Kept answers that were put out to make room.",
+    ),
+    Described("edgerest_cache_entries", "gauge", "Answers that are kept."),
+    Described("edgerest_cache_bytes", "gauge", "Bytes that they take."),
     Described(
         "edgerest_http_request_duration_seconds",
         "histogram",
@@ -294,6 +326,7 @@ class Levels:
     tokens_asked: int
     tokens_found: int
     tokens_evicted: int
+    cache: CacheCounts
     replicas: int = 0
     replicas_fit: int = 0
     replica_lag: float = 0.0
@@ -393,6 +426,18 @@ class Meter:
         follow(levels.tokens_asked, "pgrst_jwt_cache_requests_total")
         follow(levels.tokens_found, "pgrst_jwt_cache_hits_total")
         follow(levels.tokens_evicted, "pgrst_jwt_cache_evictions_total")
+        self._look_at_cache(levels.cache)
+
+    def _look_at_cache(self, cache: CacheCounts) -> None:
+        follow, reads = self._follow, "edgerest_cache_reads_total"
+        for result in CACHE_RESULTS:
+            follow(cache.reads.get(result, 0), reads, result)
+        follow(cache.not_modified, "edgerest_cache_not_modified_total")
+        follow(cache.refreshes, "edgerest_cache_refreshes_total")
+        follow(cache.invalidations, "edgerest_cache_invalidations_total")
+        follow(cache.evictions, "edgerest_cache_evictions_total")
+        self._set("edgerest_cache_entries", cache.entries)
+        self._set("edgerest_cache_bytes", cache.bytes)
 
     def _set(self, name: str, value: float, *labels: str) -> None:
         self._cells[OFFSETS[(name, *labels)]] = value

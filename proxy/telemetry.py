@@ -248,6 +248,7 @@ def levels_of(served: Served) -> Levels:
         tokens_asked=tokens.requests,
         tokens_found=tokens.hits,
         tokens_evicted=tokens.evictions,
+        cache=app.cache_counts,
         replicas=len(replicas),
         replicas_fit=sum(replica.fit for replica in replicas),
         replica_lag=max((each.lag or 0.0 for each in replicas if each.fit), default=0.0),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+CacheResult = Literal["hit", "stale", "shared", "miss", "spared"]
+"""What became of a read under a policy: kept and fresh, kept and past its time, shared with
+one that was under way, asked of the database, or kept and used in place of an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Of one app since it started. Reads under a policy are `hits` (`stale` of them past
-    their time), `misses`, or `shared` with one that was under way; `refreshes` were made in
-    the background, `spared` are stale answers in place of an error. `invalidations` are
-    entries found outdated by a write, `evictions` those that had to make room; `entries` and
-    `bytes` are what is kept now."""
+    """Of one app since it started: `reads` by result, all reads answered 304, answers fetched
+    anew in the background, entries found outdated by a write, and those that had to make
+    room; and what is kept now."""
 
-    hits: int = 0
-    stale: int = 0
-    misses: int = 0
-    shared: int = 0
-    refreshes: int = 0
-    spared: int = 0
+    reads: Mapping[CacheResult, int] = field(default_factory=dict)
     not_modified: int = 0
+    refreshes: int = 0
     invalidations: int = 0
     evictions: int = 0
     entries: int = 0

@@ -19,14 +19,14 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, get_args
 
 from pool.errors import ConnectionFailed, ConnectionLost, DatabaseError
 from pool.model import Outcome, Transaction
 from proxy import pipeline
 from proxy.auth.model import Identity
 from proxy.cache import delivery
-from proxy.cache.counts import CacheCounts
+from proxy.cache.counts import CacheCounts, CacheResult
 from proxy.cache.delivery import Made
 from proxy.cache.dependencies import dependencies
 from proxy.cache.directives import Wants, parse_directives, wants_of
@@ -36,7 +36,8 @@ from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survi
 from proxy.cache.guard import guard_transaction, run_guarded
 from proxy.cache.headers import VaryNames, cache_status, header_values, vary_names
 from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
-from proxy.cache.policy import Kind, Policies, Policy, Scope, make_policies
+from proxy.cache.policy import Policies, Policy, make_policies
+from proxy.cache.safety import covers, safe_policies
 from proxy.cache.store import Entry, Store
 from proxy.cache.validators import Conditions, read_conditions
 from proxy.cache.versions import Versions
@@ -44,14 +45,13 @@ from proxy.deadline import deadline_of
 from proxy.errors import ApiError, api_error
 from proxy.pipeline import AppState, Renew, Run
 from proxy.plan.model import FunctionCall, Plan, TableRead, TableWrite
-from proxy.record import Record
+from proxy.record import Record, Resource
 from proxy.request.api_request import resource_of
 from proxy.request.model import HttpRequest
 from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.response.commit_check import is_explained
 from proxy.response.errors import error_response
 from proxy.response.model import Response
-from proxy.schema_cache.node_trees import Trait
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,10 @@ _KNOWN_VARY: Final = frozenset(
 """What entries are told apart by, or what makes no difference to what is kept."""
 
 
+_Found = tuple[Resource, Policy | None]
+"""What a path is about, and its policy."""
+
+
 @dataclass(slots=True)
 class _Setup:
     """What follows from an `AppState`."""
@@ -72,7 +76,7 @@ class _Setup:
     state: AppState
     policies: Policies
     vary: VaryNames
-    found: dict[tuple[bytes, bytes | None, str], Policy | None] = field(default_factory=dict)
+    found: dict[tuple[bytes, bytes | None, str], _Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class _Kept:
     key: Key
     policy: Policy
     identity: Identity
+    resource: Resource
 
 
 class ResponseCache:
@@ -107,7 +112,10 @@ class ResponseCache:
         self._store = Store(0, 0)
         self._setup: _Setup | None = None
         self._flights: Flights[Made] = Flights(self._is_current)
-        self._tally: dict[str, int] = {}
+        self._reads: dict[CacheResult, int] = dict.fromkeys(get_args(CacheResult), 0)
+        self._not_modified = 0
+        self._refreshes = 0
+        self._invalidations = 0
         self._evicted = 0
 
     @property
@@ -115,7 +123,10 @@ class ResponseCache:
         """What it did so far."""
         store = self._store
         return CacheCounts(
-            **self._tally,
+            reads=dict(self._reads),
+            not_modified=self._not_modified,
+            refreshes=self._refreshes,
+            invalidations=self._invalidations,
             evictions=self._evicted + store.evictions,
             entries=len(store),
             bytes=store.size,
@@ -157,10 +168,10 @@ class ResponseCache:
             except ApiError:
                 # The pipeline refuses it in the same way.
                 return await self._unkept(reading)
-            policy = _policy_for(setup, read, asked, identity.role)
+            resource, policy = _policy_for(setup, read, asked, identity.role)
             if policy is not None:
                 key = key_of(read, asked, policy.scope, identity)
-                return await self._kept(reading, _Kept(key, policy, identity))
+                return await self._kept(reading, _Kept(key, policy, identity, resource))
         return await self._unkept(reading)
 
     # --- what follows from the state -----------------------------------------------------
@@ -172,9 +183,6 @@ class ResponseCache:
             self._evicted += self._store.evictions
             self._store = Store(rules.max_bytes, rules.max_entry_bytes)
         return self._setup
-
-    def _count(self, name: str) -> None:
-        self._tally[name] = self._tally.get(name, 0) + 1
 
     # --- reads without a policy ----------------------------------------------------------
 
@@ -200,7 +208,7 @@ class ResponseCache:
         wants, entry = reading.wants, self._store.get(kept.key)
         forwarded = "fwd=miss"
         if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
-            self._count("invalidations")
+            self._invalidations += 1
             self._store.drop(kept.key, entry)
             entry = None
         if entry is not None:
@@ -215,15 +223,15 @@ class ResponseCache:
             forwarded = "fwd=stale" if age >= entry.lifetimes.fresh else "fwd=request"
         if wants.only_if_cached:
             return self._gateway_timeout(reading, cache_status(forwarded))
-        self._count("misses")
         flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
         if flight is not None:
-            self._count("shared")
+            self._reads["shared"] += 1
             made = await self._share(reading, kept, flight)
             if made is None:
                 return await self._unkept(reading, "not-shared")
             status = f"{forwarded}; collapsed"
         else:
+            self._reads["miss"] += 1
             flight = self._flights.start(kept.key, self._filling(reading, kept))
             made = await self._flights.wait(kept.key, flight)
             status = f"{forwarded}; stored" if made.entry is not None else forwarded
@@ -231,7 +239,7 @@ class ResponseCache:
             age = time.monotonic() - entry.made_at
             unwritten = self._versions.unwritten(entry.tags, entry.vector)
             if unwritten and survives_error(age, entry.lifetimes, wants):
-                self._count("spared")
+                self._reads["spared"] += 1
                 reading.record.code = None
                 spared = f"fwd=stale; fwd-status={made.response.status}"
                 line = cache_status(spared, detail="stale-if-error")
@@ -244,9 +252,7 @@ class ResponseCache:
     async def _hit(
         self, reading: _Read, kept: _Kept, entry: Entry, age: float, verdict: Verdict
     ) -> Response:
-        self._count("hits")
-        if verdict is not Verdict.FRESH:
-            self._count("stale")
+        self._reads["hit" if verdict is Verdict.FRESH else "stale"] += 1
         record = reading.record
         record.start()
         self._note(reading, kept)
@@ -262,8 +268,7 @@ class ResponseCache:
     def _note(self, reading: _Read, kept: _Kept) -> None:
         record = reading.record
         record.role, record.identity = kept.identity.role, kept.identity
-        rpc = reading.http.path.startswith(b"/rpc/")
-        record.resource = "rpc" if rpc else "table"
+        record.resource = kept.resource
 
     async def _share(self, reading: _Read, kept: _Kept, flight: Flight[Made]) -> Made | None:
         """What another request is fetching; None when it is for that one only."""
@@ -286,7 +291,7 @@ class ResponseCache:
 
     def _refresh(self, reading: _Read, kept: _Kept) -> None:
         if self._flights.find(kept.key) is None:
-            self._count("refreshes")
+            self._refreshes += 1
             alone = replace(reading, record=Record(), run=_in_background(reading.run))
             self._flights.start(kept.key, self._filling(alone, kept))
 
@@ -406,7 +411,7 @@ class ResponseCache:
             coding = delivered.new_coding
             self._store.add_coded(key, made.entry, coding, delivered.response.body)
         if delivered.response.status == 304:
-            self._count("not_modified")
+            self._not_modified += 1
         return delivered.response
 
     def _refuse(self, reading: _Read, error: ApiError) -> Response:
@@ -488,8 +493,9 @@ def _make_setup(state: AppState) -> _Setup:
     rules = state.request_rules
     if state.cache is not None:
         policies = make_policies(state.cache_rules.rows, state.cache, rules.schemas)
+        policies = safe_policies(policies, state.cache)
         for fault in policies.faults:
-            logger.warning("%s", fault)
+            logger.error("%s", fault)
     blocked = state.transaction_rules.pre_request is not None
     if policies and blocked and not state.cache_rules.pre_request_is_safe:
         logger.warning(
@@ -522,26 +528,25 @@ def _read_of(http: HttpRequest) -> HttpRequest | None:
     return read if read.method == QUERY else None
 
 
-def _policy_for(setup: _Setup, http: HttpRequest, asked: Asked, role: str) -> Policy | None:
+def _policy_for(setup: _Setup, http: HttpRequest, asked: Asked, role: str) -> _Found:
     place = (http.path, asked.get(b"accept-profile"), role)
-    found = setup.found
-    try:
-        return found[place]
-    except KeyError:
-        pass
-    policy = None
+    known = setup.found.get(place)
+    if known is not None:
+        return known
     try:
         resource, name = resource_of(http, setup.state.request_rules)
     except ApiError:
         # The pipeline says what is wrong with it.
-        return None
-    if resource != "root":
-        kind: Kind = "tables" if resource == "relation" else "functions"
-        policy = setup.policies.find(kind, name, role)
-    if len(found) >= _MOST_PATHS:
-        found.clear()
-    found[place] = policy
-    return policy
+        return "other", None
+    found: _Found = ("root", None)
+    if resource == "relation":
+        found = "table", setup.policies.find("tables", name, role)
+    elif resource == "function":
+        found = "rpc", setup.policies.find("functions", name, role)
+    if len(setup.found) >= _MOST_PATHS:
+        setup.found.clear()
+    setup.found[place] = found
+    return found
 
 
 def _is_repeatable(plan: Plan | None) -> bool:
@@ -549,19 +554,6 @@ def _is_repeatable(plan: Plan | None) -> bool:
     if isinstance(plan, FunctionCall):
         return plan.call.function.volatility != "volatile" and not is_explained(plan)
     return isinstance(plan, TableRead) and not is_explained(plan)
-
-
-def covers(scope: Scope, traits: frozenset[Trait]) -> bool:
-    """Whether answers with these traits are the same for all who share them under `scope`.
-
-    What reads headers, cookies or settings of the request is nobody's to keep: nothing says
-    which of them it reads. The time of day is for the policy's times to bound.
-    """
-    if "request" in traits:
-        return False
-    if scope == "public":
-        return not traits & {"claims", "role"}
-    return scope == "claims" or "claims" not in traits
 
 
 def _needs_content(reading: _Read) -> bool:

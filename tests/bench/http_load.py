@@ -41,7 +41,7 @@ WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the conn
 class Load:
     """What one run came to: durations in milliseconds, rate in requests per second.
 
-    `failed` counts answers other than 2xx and requests that got none.
+    `failed` counts answers other than the wanted and requests that got none.
     """
 
     rate: float
@@ -106,7 +106,9 @@ def _run_h2load(
     )
     # Each line: when it started, the status, how long it took; times in microseconds.
     answers = [line.split("\t") for line in log.read_text().splitlines()]
-    durations = [int(took) / 1e6 for _, status, took in answers if status.startswith("2")]
+    durations = [
+        int(took) / 1e6 for _, status, took in answers if status.startswith(scenario.wanted)
+    ]
     return load_of(durations, seconds, len(answers) - len(durations))
 
 
@@ -139,6 +141,7 @@ class _Client(asyncio.Protocol):
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._heads = cycle(_heads(scenario, authority))
         self._body = scenario.body
+        self._wanted = scenario.wanted.encode()
         self._streams = streams
         self._tally = tally
         self._started: dict[int, float] = {}
@@ -177,7 +180,7 @@ class _Client(asyncio.Protocol):
     def _handle(self, event: Event) -> None:
         match event:
             case ResponseReceived(stream_id=stream, headers=headers):
-                if dict(headers)[b":status"].startswith(b"2"):
+                if dict(headers)[b":status"].startswith(self._wanted):
                     self._succeeded.add(stream)
             case DataReceived(stream_id=stream, flow_controlled_length=length):
                 self._h2.acknowledge_received_data(length, stream)

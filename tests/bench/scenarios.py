@@ -15,13 +15,15 @@ class Scenario:
     """One kind of request.
 
     `targets` (path and query, percent-encoded) are sent in turn; they differ in values
-    only, so that all of them are one SQL statement. A `body` makes it a POST.
+    only, so that all of them are one SQL statement. A `body` makes it a POST. An answer whose
+    status begins with `wanted` is a success.
     """
 
     name: str
     targets: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    wanted: str = "2"
 
     @property
     def method(self) -> str:

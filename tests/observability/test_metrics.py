@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.cache.counts import CacheCounts
 from proxy.metrics import (
     CELLS,
     METRICS,
@@ -32,7 +33,7 @@ from tests.observability.conftest import Ask, Serve
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-NOTHING = Levels(0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = Levels(0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, CacheCounts())
 POSTGREST_NAMES = {
     "pgrst_schema_cache_query_time_seconds",
     "pgrst_schema_cache_loads_total",

@@ -70,7 +70,7 @@ begin
     return (select count(*) from api.products);
 end
 $$;
-comment on function api.slow_count() is '@cache max-age=60 scope=public reads=api.products';
+comment on function api.slow_count() is '@cache max-age=60 reads=api.products';
 
 create function api.unsteady() returns double precision volatile language sql
     as 'select random()';

@@ -1,0 +1,184 @@
+"""Identical reads share a query, stale answers are renewed meanwhile, outages survived."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from pool.embedded import EmbeddedPostgres
+from tests.cache.served.conftest import SCHEMA, Sql
+from tests.cache.served.test_serving import fresh, status_of
+from tests.conftest import MakeToken, StartEdge, execute
+from tests.http.processes import ServerProcess
+
+
+def transactions(server: ServerProcess) -> float:
+    """How many transactions requests have made so far."""
+    assert server.admin is not None
+    transport = httpx.HTTPTransport(uds=server.admin.removeprefix("unix:"))
+    with httpx.Client(transport=transport, base_url="http://admin") as client:
+        page = client.get("/metrics").text
+    for line in page.splitlines():
+        if line.startswith("edgerest_db_transaction_seconds_count"):
+            return float(line.rpartition(" ")[2])
+    raise AssertionError(page)
+
+
+async def _read_many(url: str, targets: list[str], headers: dict[str, str]) -> list[str]:
+    """The Cache-Status of reads that are sent at once."""
+    limits = httpx.Limits(max_connections=10)
+    async with httpx.AsyncClient(
+        base_url=url, http1=False, http2=True, limits=limits, timeout=60
+    ) as client:
+        await client.get("/drafts")
+        answers = await asyncio.gather(*(client.get(t, headers=headers) for t in targets))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    return [status_of(answer) for answer in answers]
+
+
+def test_a_thousand_identical_reads_make_one_query(catalogue_server: ServerProcess) -> None:
+    before = transactions(catalogue_server)
+    targets = ["/rpc/slow_count"] * 1000
+    statuses = asyncio.run(_read_many(catalogue_server.url, targets, {}))
+    # One is that of `/drafts`.
+    assert transactions(catalogue_server) - before == 2
+    assert sum("stored" in status for status in statuses) == 1
+    shared = sum("collapsed" in status for status in statuses)
+    assert shared + sum("; hit" in status for status in statuses) == 999
+    assert shared > 0
+
+
+def test_reads_of_different_identities_are_not_shared(
+    catalogue_server: ServerProcess, token: MakeToken
+) -> None:
+    target = fresh("/notes?order=id")
+
+    async def read_all() -> list[list[int]]:
+        async with httpx.AsyncClient(base_url=catalogue_server.url, timeout=60) as client:
+            whose = ["ada", "bob"] * 20
+            answers = await asyncio.gather(
+                *(client.get(target, headers=token("web_user", sub=sub)) for sub in whose)
+            )
+        return [[row["id"] for row in answer.json()] for answer in answers]
+
+    assert asyncio.run(read_all()) == [[1, 3], [2]] * 20
+
+
+def test_followers_do_not_fail_with_the_one_who_asked_first(
+    catalogue_server: ServerProcess,
+) -> None:
+    target = "/rpc/slow_count?limit=2"
+
+    async def leave_and_wait() -> tuple[int, str]:
+        async with httpx.AsyncClient(
+            base_url=catalogue_server.url, http1=False, http2=True, timeout=60
+        ) as client:
+            await client.get("/drafts")
+            leader = asyncio.create_task(client.get(target))
+            await asyncio.sleep(0.15)
+            follower = asyncio.create_task(client.get(target))
+            await asyncio.sleep(0.1)
+            leader.cancel()
+            answer = await follower
+            return answer.status_code, status_of(answer)
+
+    status, cache_status = asyncio.run(leave_and_wait())
+    assert status == 200
+    assert "collapsed" in cache_status
+
+
+def test_a_read_after_a_write_does_not_join_a_query_from_before(
+    catalogue_server: ServerProcess, token: MakeToken, sql: Sql
+) -> None:
+    target = "/rpc/slow_count?limit=3"
+
+    async def read_write_read() -> tuple[int, int]:
+        async with httpx.AsyncClient(base_url=catalogue_server.url, timeout=60) as client:
+            early = asyncio.create_task(client.get(target))
+            await asyncio.sleep(0.2)
+            row = {"id": 500_000, "name": "one more"}
+            written = await client.post("/products", json=row, headers=token("web_user"))
+            assert written.status_code == 201
+            late = await client.get(target)
+            assert "collapsed" not in status_of(late)
+            return (await early).json(), late.json()
+
+    before, after = asyncio.run(read_write_read())
+    sql("delete from api.products where id = 500000")
+    assert after == before + 1
+
+
+def test_a_stale_answer_is_used_while_a_new_one_is_fetched(
+    anon: httpx.Client, catalogue_server: ServerProcess
+) -> None:
+    target = fresh("/short")
+    assert "ttl=1" in status_of(anon.get(target))
+    deadline = time.monotonic() + 20
+    while "ttl=-" not in (status := status_of(anon.get(target))) and "ttl=0" not in status:
+        assert "; hit" in status
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # What was served is stale, or just about to be; soon a fresh one takes its place.
+    ages = []
+    while time.monotonic() < deadline:
+        response = anon.get(target)
+        assert "; hit" in status_of(response)
+        ages.append(int(response.headers["age"]))
+        if ages[-1] < max(ages):
+            break
+        time.sleep(0.02)
+    assert ages[-1] < max(ages)
+
+
+@pytest.fixture
+def fragile(
+    start_edge: StartEdge, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ServerProcess, EmbeddedPostgres]]:
+    """A server and its own PostgreSQL, which may be stopped."""
+    directory = tmp_path_factory.mktemp("fragile")
+    for path in (directory, *directory.parents[:3]):
+        if str(path) != "/tmp":
+            path.chmod(0o711)
+    with EmbeddedPostgres(directory / "pg", durable=False) as postgres:
+        asyncio.run(execute(postgres.dsn, SCHEMA.read_text()))
+        dsn = postgres.dsn_for("postgres", "authenticator")
+        with start_edge(db_uri=dsn, db_schemas="api") as server:
+            yield server, postgres
+
+
+def test_kept_answers_outlast_the_database(
+    fragile: tuple[ServerProcess, EmbeddedPostgres], token: MakeToken
+) -> None:
+    """RFC 5861, section 4; and everything else is 503 with Retry-After."""
+    server, postgres = fragile
+    ada = token("web_user", sub="ada")
+    kept = {"/products?id=eq.1": {}, "/short": {}, "/notes?order=id": ada}
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        before = {}
+        for target, headers in kept.items():
+            response = client.get(target, headers=headers)
+            assert "stored" in status_of(response)
+            before[target] = response.content
+        postgres.stop()
+        time.sleep(1.1)  # the answer of /short is stale from then on
+        for target, headers in kept.items():
+            response = client.get(target, headers=headers)
+            assert response.status_code == 200, response.text
+            assert response.content == before[target]
+            assert "age" in response.headers
+            tag = {"if-none-match": response.headers["etag"]}
+            assert client.get(target, headers=headers | tag).status_code == 304
+        for request in (
+            client.build_request("GET", "/drafts"),
+            client.build_request("GET", "/products?id=eq.2"),
+            client.build_request("GET", "/notes?order=id", headers=token("web_user", sub="x")),
+            client.build_request("PATCH", "/products?id=eq.1", headers=ada, json={"price": 1}),
+        ):
+            response = client.send(request)
+            assert response.status_code == 503, response.text
+            assert int(response.headers["retry-after"]) >= 1
