@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pool.errors import PoolError
 from pool.model import Row, Statement
 from pool.pool import Pool
+from proxy.database_uri import uri_source
 from proxy.engines.model import EngineOptions
 from proxy.settings import Settings, SettingsError
 from proxy.settings.database import read_database_settings
@@ -24,6 +25,10 @@ _SERVER: Final = Statement(
     "select current_user, current_database(), current_setting('server_version'),"
     " current_setting('server_version_num')::int >= 130000,"
     " (select rolsuper from pg_catalog.pg_roles where rolname = current_user)"
+)
+_CLUSTER: Final = Statement(
+    "select pg_catalog.pg_is_in_recovery(), system_identifier::text"
+    " from pg_catalog.pg_control_system()"
 )
 _ROLE: Final = (
     "select rolname is not null, pg_catalog.pg_has_role(current_user, rolname, 'member')"
@@ -78,6 +83,8 @@ async def check_database(pool: Pool, settings: Settings) -> AsyncIterator[Findin
             yield Finding("bad", f"in the database: {problem}")
     except PoolError as error:
         yield Finding("bad", f"the database refused a question: {error}")
+    async for finding in _check_replicas(pool, settings):
+        yield finding
 
 
 async def _compare(pool: Pool, settings: Settings, user: str) -> list[Finding]:
@@ -100,6 +107,30 @@ async def _compare(pool: Pool, settings: Settings, user: str) -> list[Finding]:
         if function is not None:
             found.append(await _check_function(pool, key, function))
     return found
+
+
+async def _check_replicas(pool: Pool, settings: Settings) -> AsyncIterator[Finding]:
+    """Whether each read replica can be reached and is a standby of the database of `pool`."""
+    cluster = None
+    for number, uri in enumerate(settings.db_read_uris, 1):
+        # Its address may hold a password.
+        name = f"db-read-uris: the {number}. replica"
+        try:
+            cluster = cluster or (await pool.fetch(_CLUSTER))[0][1]
+            replica = Pool(uri_source(uri), size=1)
+            try:
+                in_recovery, its_cluster = (await replica.fetch(_CLUSTER))[0]
+            finally:
+                await replica.close()
+        except PoolError as error:
+            yield Finding("bad", f"{name} can't be asked: {error}")
+            continue
+        if its_cluster != cluster:
+            yield Finding("bad", f"{name} is another database's; it will not be used")
+        elif not in_recovery:
+            yield Finding("doubtful", f"{name} accepts writes; it will not be used")
+        else:
+            yield Finding("good", name)
 
 
 async def _check_schemas(pool: Pool, settings: Settings) -> list[Finding]:

@@ -14,8 +14,11 @@ import httpx
 import pytest
 
 from edge_client.settings import CONSISTENCY_HEADER
+from pool import Pool
 from pool.embedded import EmbeddedPostgres
+from proxy.commands.check import check_database
 from proxy.consistency import seen_token
+from proxy.settings import Settings
 from tests.conftest import SHOP, MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
 from tests.pool.standby import pair
@@ -101,6 +104,24 @@ def test_who_wrote_sees_it_while_the_replica_stands_still(
     until(lambda: on_replica(client, seen))
     response = client.delete(where, headers=token())
     assert CONSISTENCY_HEADER in response.headers
+
+
+async def test_the_check_tells_which_replicas_are_none(
+    servers: Pair, postgres: EmbeddedPostgres
+) -> None:
+    primary, standby = servers
+    settings = Settings(
+        db_schemas=("api",),
+        db_anon_role="web_anon",
+        db_read_uris=(standby.dsn, primary.dsn, postgres.dsn, "host=/nonexistent"),
+    )
+    pool = Pool(primary.dsn, size=1)
+    found = [finding async for finding in check_database(pool, settings)]
+    await pool.close()
+    told = [finding for finding in found if finding.text.startswith("db-read-uris")]
+    assert [finding.verdict for finding in told] == ["good", "doubtful", "bad", "bad"]
+    assert "another database's" in told[2].text
+    assert "can't be asked" in told[3].text
 
 
 def test_only_what_was_committed_has_a_token(client: httpx.Client, token: MakeToken) -> None:

@@ -271,3 +271,19 @@ async def test_connections_notice_when_the_peer_has_vanished(server: EmbeddedPos
             plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
         ) == expected
         await session.close(5)
+
+
+async def test_a_password_file_is_read_for_every_connection(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    passfile = tmp_path / "pgpass"
+    await execute(server.dsn, "create role from_file login password 'first'")
+    target = parsed(
+        f"host=127.0.0.1 port={server.port} user=from_file dbname=postgres sslmode=disable"
+        f" passfile={passfile}"
+    )
+    for password in ("first", "second"):
+        await execute(server.dsn, f"alter role from_file password '{password}'")
+        passfile.write_text(f"*:*:*:from_file:{password}\n")
+        passfile.chmod(0o600)
+        await (await connect(target)).close(5)

@@ -14,6 +14,8 @@ import asyncpg
 import pytest
 
 from pool import Pool
+from pool.connection import connect
+from pool.dsn import parse_dsn
 from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError, PoolError, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
@@ -294,6 +296,28 @@ async def test_what_is_no_replica_of_the_primary_is_not_used(
             "it is no replica: it accepts writes",
         ]
         assert (await backends.run(_WHO)).rows[0][0] is False
+
+
+@pytest.mark.parametrize(
+    "kind, in_recovery",
+    [
+        ("any", False),
+        ("primary", False),
+        ("read-write", False),
+        ("standby", True),
+        ("read-only", True),
+        ("prefer-standby", True),
+    ],
+)
+async def test_of_several_hosts_one_of_the_wanted_kind_is_taken(
+    servers: Pair, kind: str, in_recovery: bool
+) -> None:
+    hosts = ",".join(str(server.socket_directory) for server in servers)
+    ports = ",".join(str(server.port) for server in servers)
+    dsn = f"host={hosts} port={ports} user=postgres target_session_attrs={kind}"
+    session = await connect(parse_dsn(dsn, application_name="kinds", env={}))
+    assert session.in_standby == in_recovery
+    await session.close(5)
 
 
 async def test_a_failover_is_followed() -> None:
