@@ -117,7 +117,7 @@ async def _check_replicas(pool: Pool, settings: Settings) -> AsyncIterator[Findi
         name = f"db-read-uris: the {number}. replica"
         try:
             cluster = cluster or (await pool.fetch(_CLUSTER))[0][1]
-            replica = Pool(uri_source(uri), size=1)
+            replica = Pool(uri_source(uri), size=1, outage_grace=0)
             try:
                 in_recovery, its_cluster = (await replica.fetch(_CLUSTER))[0]
             finally:

@@ -10,7 +10,7 @@ from tests.faults.black_hole import Unavailable, black_hole
 
 def test_the_other_app_does_not_notice() -> None:
     try:
-        verdict = black_hole(rate=15, seconds=2, patience=2)
+        verdict = black_hole(rate=15, seconds=1, patience=1)
     except Unavailable as reason:
         pytest.skip(str(reason))
     assert verdict.wrong == ()

@@ -19,7 +19,7 @@ from tests.faults.pgbouncer import bouncer, run
 
 def test_nothing_of_one_caller_reaches_another() -> None:
     try:
-        verdict = run(callers=30, seconds=2)
+        verdict = run(callers=30, seconds=1)
     except FileNotFoundError as error:
         pytest.skip(str(error))
     assert verdict.wrong == ()
