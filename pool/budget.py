@@ -260,6 +260,7 @@ class Budget:
         self._held: dict[Claimant, int] = {}
         self._reserves: dict[Claimant, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._planned_at = -1.0
         self.contested = False
         """Whether somebody goes without."""
@@ -321,9 +322,14 @@ class Budget:
         loop = asyncio.get_running_loop()
         due = max(self._planned_at + _SOON, loop.time())
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._due <= due:
                 return
             self._timer.cancel()
+        self._plan_at(loop, due)
+
+    def _plan_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        # Not every loop's handles say when they are due.
+        self._due = due
         self._timer = loop.call_at(due, self._plan)
 
     def _may_take(self, pool: Claimant) -> bool:
@@ -356,4 +362,4 @@ class Budget:
         for n in plans.takes:
             pools[n].give()
         if self.contested:
-            self._timer = loop.call_at(now + _AGAIN, self._plan)
+            self._plan_at(loop, now + _AGAIN)

@@ -133,7 +133,7 @@ def started(config: Config) -> Iterator[Server]:
     command = [sys.executable, "-m", "tests.http.edge_server", str(config.path)]
     with running(command) as process:
         yield Server(process, config)
-        assert "Traceback" not in process.log
+        assert "Traceback" not in process.log, process.log[-6000:]
 
 
 @pytest.fixture
