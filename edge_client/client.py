@@ -45,7 +45,7 @@ from edge_client.settings import Limits, Retry, Timeout
 from edge_client.store import ReplyStore
 from edge_client.stream import Emit, Fetch, FindKey, Keys, Page, Step, StreamPlan, pages
 from edge_client.tokens import Credentials, TokenSource
-from edge_client.waiting import IN_WEBASSEMBLY, within
+from edge_client.waiting import within
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,8 +85,6 @@ class _Client(Generic[M]):
         None uses it over TLS where the package `h2` is there, True also without TLS.
         """
         limits = limits or Limits()
-        # Some platforms' fetch knows no QUERY, and says so with an error like any other.
-        long_reads = "post" if IN_WEBASSEMBLY else limits.long_reads
         if isinstance(timeout, int | float):
             timeout = Timeout(total=timeout)
         self.url = url.rstrip("/")
@@ -95,7 +93,7 @@ class _Client(Generic[M]):
             lambda: default_client(self.url, asynchronous=self._asynchronous, http2=http2),
         )
         self._context = Context(
-            memory=Memory(ReplyStore(limits.stored), long_reads),
+            memory=Memory(ReplyStore(limits.stored), limits.long_reads),
             credentials=Credentials(token),
             schema=schema,
             headers=tuple((name.lower(), text) for name, text in (headers or {}).items()),

@@ -20,7 +20,7 @@ from tests.http.processes import ROOT
 
 HERE = Path(__file__).parent
 EXAMPLES = ROOT / "deploy" / "examples"
-TIMEOUT_MS = 800
+TIMEOUT_MS = 1500
 """What the examples are told: long for a read, short for a test of the timeout."""
 
 

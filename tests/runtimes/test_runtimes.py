@@ -103,6 +103,10 @@ def example(
     else:
         host = hosts.edge_function(request.getfixturevalue("packages"), name, environment)
     with host as url, httpx.Client(base_url=url, timeout=20) as client:
+        # A cold start on a busy machine may take longer than the examples wait.
+        ends = time.monotonic() + 30
+        while client.post("/", json={}).status_code == 504:
+            assert time.monotonic() < ends
         yield client
 
 
@@ -179,9 +183,9 @@ def test_it_does_not_wait_longer_than_it_may(
     assert example.get("/").status_code in (200, 304)
 
 
-def test_a_long_read_under_pyodide_is_a_post(in_pyodide: str) -> None:
+def test_a_long_read_under_pyodide(in_pyodide: str) -> None:
     found = checked(in_pyodide, "long_read")
-    assert found["method"] == "POST"
+    assert found["method"] == "QUERY"
     assert found["rows"] > 100
 
 
