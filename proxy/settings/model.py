@@ -127,7 +127,8 @@ class Settings:
         Facts(
             text("postgresql://user:password@localhost:5432/app"),
             "Where the database is: a URI or keywords and values, as libpq reads them; what is"
-            " left out comes from PGHOST and its like. `@file` reads it from a file.",
+            " left out comes from PGHOST and its like. `@file` reads it from a file, and again"
+            " when the database refuses the password.",
             reloadable=False,
             inherited=False,
         ),
