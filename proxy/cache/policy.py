@@ -18,13 +18,13 @@ from typing import Final, Literal, cast
 
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 
-Scope = Literal["public", "role", "claims"]
-"""Who shares an answer: everybody, all who have the same database role, or only those whose
-tokens make the same claims (times and token id apart)."""
+Scope = Literal["public", "role", "claims", "none"]
+"""Who shares an answer: everybody, all who have the same database role, only those whose
+tokens make the same claims (times and token id apart), or nobody: it is not kept."""
 Kind = Literal["tables", "functions"]
 Level = Literal["default", "tables", "functions"]
 
-SCOPES: Final[tuple[Scope, ...]] = ("public", "role", "claims")
+SCOPES: Final[tuple[Scope, ...]] = ("public", "role", "claims", "none")
 PREFIX: Final = "cache."
 """How the keys of policies begin, once dots stand for tables."""
 MOST_SECONDS: Final = 2**31 - 1
@@ -34,6 +34,7 @@ _TIMES: Final = ("max-age", "s-maxage", "stale-while-revalidate", "stale-if-erro
 _DIRECTIVES: Final = (*_TIMES, "scope")
 _ROLES: Final = ".roles."
 _COMMENT: Final = re.compile(r"^[ \t]*@cache\b(.*)$", re.MULTILINE)
+_COMMENT_LINE: Final = re.compile(r"^[ \t]*@cache\b.*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Policy:
     @property
     def keeps(self) -> bool:
         """Whether it keeps anything at all."""
-        return self.lifetime > 0 or self.stale_while_revalidate > 0
+        return self.scope != "none" and (self.lifetime > 0 or self.stale_while_revalidate > 0)
 
 
 Directives = tuple[tuple[str, object], ...]
@@ -161,9 +162,11 @@ def _comment_line(line: str) -> tuple[str | None, Directives]:
     return role, tuple(directives)
 
 
-def without_policy_lines(comment: str) -> str:
-    """The comment as a reader of the API's description should see it."""
-    return _COMMENT.sub("", comment).strip() if "@cache" in comment else comment
+def without_policy_lines(comment: str) -> str | None:
+    """The comment as a reader of the API's description should see it, if anything is left."""
+    if "@cache" not in comment:
+        return comment
+    return _COMMENT_LINE.sub("", comment).strip("\n") or None
 
 
 # --- all of an app --------------------------------------------------------------------------

@@ -281,7 +281,7 @@ class ResponseCache:
                 made = await self._flights.wait(kept.key, flight)
         except TimeoutError:
             return Made(self._refuse(reading, api_error("EDGE504")))
-        own = made.response.status == 504 or (
+        own = made.code == "EDGE504" or (
             400 <= made.response.status < 500 and kept.policy.scope != "claims"
         )
         if own:

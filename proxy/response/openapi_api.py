@@ -8,10 +8,11 @@ write down.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from proxy.cache.policy import without_policy_lines
 from proxy.errors import Json
 from proxy.schema_cache.model import (
     Column,
@@ -74,7 +75,7 @@ def describe_api(
     options: OpenApiOptions,
 ) -> ApiDescription:
     """The description of `schema`. Under `follow-privileges` it holds what `found` says the
-    role may use, else all that the cache knows."""
+    role may use, else all that the cache knows. What comments say of caching is left out."""
     follows = mode == "follow-privileges"
     title, description = title_and_rest(found.description)
     release = options.version.partition(".")[0]
@@ -88,10 +89,17 @@ def describe_api(
         manual=f"https://postgrest.org/en/v{release}/references/api.html",
         tables=tuple(
             table
+            if table.description is None
+            else replace(table, description=without_policy_lines(table.description))
             for name, table in sorted(cache.tables.items())
             if name.schema == schema and (not follows or name.name in found.tables)
         ),
-        functions=found.functions if follows else _all_functions(cache, schema),
+        functions=tuple(
+            function
+            if function.description is None
+            else replace(function, description=without_policy_lines(function.description))
+            for function in (found.functions if follows else _all_functions(cache, schema))
+        ),
     )
 
 

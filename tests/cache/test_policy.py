@@ -48,6 +48,8 @@ def policies(configuration: str = "", comment: str | None = None) -> Policies:
         ),
         ("", "@cache role=boss max-age=5", "anon", None),
         ("", "@cache max-age=0", "anon", None),
+        ("", "@cache max-age=9\n@cache role=a scope=none", "a", None),
+        ("", "@cache max-age=9 stale-while-revalidate=9 scope=none", "anon", None),
         ("", "@cache max-age=5 reads=a,b.c writes=", "anon", Policy(5)),
         ("", "mail@cache.example max-age=1", "anon", None),
         ('[cache.tables."api.items"]\nmax-age = 7', None, "anon", Policy(7)),
@@ -112,4 +114,6 @@ def test_no_comment_is_too_strange(text: str) -> None:
 
 
 def test_readers_of_the_description_see_the_rest() -> None:
-    assert without_policy_lines("Things.\n@cache max-age=60\nMore.") == "Things.\n\nMore."
+    assert without_policy_lines("Things.\n@cache max-age=60\nMore.") == "Things.\nMore."
+    assert without_policy_lines("@cache max-age=60") is None
+    assert without_policy_lines(" As it was.") == " As it was."

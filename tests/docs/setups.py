@@ -45,7 +45,17 @@ grant usage on schema api to web_anon;
 grant select on api.films to web_anon;
 """
 
+TASKS = """
+create schema api;
+create table api.tasks (id int primary key, status text not null);
+create table api.products (id int primary key);
+insert into api.tasks values (1, 'open');
+grant usage on schema api to web_anon;
+grant select, update on api.tasks to web_anon;
+"""
+
 SETUPS = {
+    "docs/caching.md": Setup("own", TASKS, says=("304", "etag:", "204", "changed meanwhile")),
     "README.md": Setup(
         "demo",
         says=('[{"id":', '"tasks":[', "content-range:", '[{"id":', "swagger", "[]", "Payroll"),
