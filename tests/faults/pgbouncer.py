@@ -35,6 +35,7 @@ from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
 
 _SERVER_SESSIONS: Final = 5
+_USERS: Final = ("bouncer_web", "authenticator", "postgres")
 _ROLES: Final = ("anna", "bert", "carl")
 _SCHEMA: Final = """
 create role bouncer_web login noinherit;
@@ -79,7 +80,7 @@ def bouncer(database: EmbeddedPostgres, scratch: Path, mode: str) -> Iterator[in
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     users = scratch / "users.txt"
-    users.write_text('"bouncer_web" ""\n"postgres" ""\n')
+    users.write_text("".join(f'"{user}" ""\n' for user in _USERS))
     config = scratch / "pgbouncer.ini"
     config.write_text(
         f"[databases]\n* = host={database.socket_directory} port={database.port}\n"

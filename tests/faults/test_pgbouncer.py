@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pool import Pool
@@ -14,6 +16,7 @@ from pool.connection import connect
 from pool.dsn import parse_dsn
 from pool.embedded import EmbeddedPostgres
 from pool.model import Statement, Transaction
+from tests.conftest import MakeToken, StartEdge
 from tests.faults.pgbouncer import bouncer, run
 
 
@@ -54,3 +57,39 @@ async def test_a_poolers_sessions_are_not_brought_back(in_session_mode: str) -> 
     outcome = await pool.run(Transaction(Statement("select 1")))
     assert outcome.rows[0][0] == 1
     await pool.close()
+
+
+def test_the_whole_server_works_through_it(
+    postgres: EmbeddedPostgres, shop: str, start_edge: StartEdge, token: MakeToken
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="bouncer-") as directory:
+        scratch = Path(directory)
+        scratch.chmod(0o755)
+        with ExitStack() as stack:
+            try:
+                port = stack.enter_context(bouncer(postgres, scratch, "transaction"))
+            except FileNotFoundError as error:
+                pytest.skip(str(error))
+            edge = stack.enter_context(
+                start_edge(
+                    db_uri=f"postgresql://authenticator@127.0.0.1:{port}/{shop}?sslmode=disable",
+                    db_prepared_statements=False,
+                    db_channel_enabled=False,
+                )
+            )
+            client = stack.enter_context(httpx.Client(base_url=edge.url))
+            assert client.post("/customers", json={"name": "nobody"}).status_code == 401
+            for number in range(5):
+                name = f"bounced {number}"
+                written = client.post(
+                    "/customers",
+                    json={"name": name},
+                    headers={"Prefer": "return=representation", **token()},
+                )
+                assert written.status_code == 201, written.text
+                where = f"/customers?name=eq.{name}"
+                found = client.get(where, headers={"Prefer": "count=exact", **token()})
+                assert (found.status_code, found.headers["content-range"]) == (200, "0-0/1")
+                assert client.delete(where, headers=token()).status_code == 204
+            assert client.get("/customers?id=eq.x", headers=token()).status_code == 400
+            assert "Traceback" not in edge.log
