@@ -1,0 +1,118 @@
+"""A server whose invalidation is broken on purpose, to see that it is noticed.
+
+Run as `python -m tests.faults.broken_server DEFECT CONFIG`, with a key of `DEFECTS`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import proxy.cache.serving as serving
+from proxy.cache import effects, notify
+from proxy.cache.dependencies import Walk
+from proxy.cache.versions import Vector, Versions
+from proxy.schema_cache import facts
+from tests.http import edge_server
+
+
+def _no_cascades() -> None:
+    read = facts.read_facts
+    _replace_facts(lambda row: replace(read(row), cascades={}))
+
+
+def _no_triggers() -> None:
+    read = facts.read_facts
+
+    def without(row: Any) -> facts.Facts:
+        known = read(row)
+        relations = {o: replace(r, triggers=()) for o, r in known.relations.items()}
+        return replace(known, relations=relations)
+
+    _replace_facts(without)
+
+
+def _no_partitions() -> None:
+    read = facts.read_facts
+
+    def without(row: Any) -> facts.Facts:
+        known = read(row)
+        relations = {o: replace(r, children=()) for o, r in known.relations.items()}
+        return replace(known, relations=relations)
+
+    _replace_facts(without)
+
+
+def _replace_facts(read: Callable[[Any], facts.Facts]) -> None:
+    from proxy.schema_cache import load
+
+    load.read_facts = read
+
+
+def _no_views() -> None:
+    def relation(self: Walk, oid: int, role: int | None) -> None:
+        self._rows_of(oid)
+
+    Walk.relation = relation  # type: ignore[method-assign]
+
+
+def _no_policies() -> None:
+    def passes(*_: object) -> bool:
+        return True
+
+    Walk._passes = passes  # type: ignore[method-assign]
+
+
+def _no_functions() -> None:
+    effects._Effects.function = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def _late_vector() -> None:
+    """Answers are kept with the versions of after their query."""
+    latest: list[Vector] = []
+    entry = serving.Entry
+
+    def unchanged(self: Versions, tags: frozenset[str], _: Vector) -> bool:
+        latest[:] = [self.vector(tags)]
+        return True
+
+    def late(*facts: Any) -> Any:
+        *ahead, _, compressible = facts
+        return entry(*ahead, latest[0], compressible)
+
+    Versions.unchanged = unchanged  # type: ignore[method-assign]
+    serving.Entry = late  # type: ignore[assignment, misc]
+
+
+def _deaf() -> None:
+    notify.Announcements._hear = lambda *_: None  # type: ignore[method-assign]
+
+
+def _shared_claims() -> None:
+    """All who have the same role share answers."""
+    key_of = serving.key_of
+
+    def shared(read: Any, asked: Any, scope: Any, identity: Any) -> Any:
+        return key_of(read, asked, "role", identity)
+
+    serving.key_of = shared
+
+
+DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
+    "cascades": _no_cascades,
+    "triggers": _no_triggers,
+    "partitions": _no_partitions,
+    "views": _no_views,
+    "policies": _no_policies,
+    "races": _late_vector,
+    "functions": _no_functions,
+    "notifications": _deaf,
+    "identities": _shared_claims,
+}
+
+
+if __name__ == "__main__":
+    DEFECTS[sys.argv.pop(1)]()
+    sys.exit(edge_server.main())
