@@ -1,11 +1,10 @@
 """Hear what the database announces: LISTEN on a connection of its own.
 
-In: where the database is, and a channel. Out: three kinds of calls, in the event loop that
-started it: `on_message` with the payload of each notification, `on_return` when listening
-has begun after a time in which notifications went unheard, and `on_loss` when such a time
-begins. PostgreSQL keeps
-nothing for those who are away, so whoever depends on the channel must then look for
-itself (PostgreSQL docs, "LISTEN").
+In: where the database is, and a channel. Out: calls in the event loop that started it:
+`on_message` with the payload of each notification, `on_listening` whenever listening has
+begun, `on_loss` when it has ended, and `on_return` when it has begun after a time in which
+notifications went unheard. PostgreSQL keeps nothing for those who are away, so whoever
+depends on the channel must then look for itself (PostgreSQL docs, "LISTEN").
 
 One task owns the connection. It connects, waits until the connection is lost, and connects
 again, for ever, pausing longer and longer. Only a server that accepts writes can listen, so
@@ -59,7 +58,8 @@ class Listener:
         channel: str,
         *,
         on_message: Callable[[str], None],
-        on_return: Callable[[], None],
+        on_return: Callable[[], None] = lambda: None,
+        on_listening: Callable[[], None] = lambda: None,
         on_loss: Callable[[], None] = lambda: None,
         heartbeat: float = 30.0,
         application_name: str = "edgerest",
@@ -68,6 +68,7 @@ class Listener:
         self._channel = channel
         self._on_message = on_message
         self._on_return = on_return
+        self._on_listening = on_listening
         self._on_loss = on_loss
         self._heartbeat = heartbeat
         self._listening = False
@@ -134,6 +135,7 @@ class Listener:
                 await connection.fetch(_DROP_OLD_ENTRIES)
                 await connection.add_listener(self._channel, self._heard)
             self._listening = True
+            self._on_listening()
             self._tried.set()
             yield connection, lost
         finally:

@@ -31,8 +31,9 @@ from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
 from proxy.auth.token_cache import Authenticator
 from proxy.cache.counts import CacheCounts
+from proxy.cache.purge import read_purge
 from proxy.cache.serving import ResponseCache
-from proxy.cache.versions import Versions
+from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.consistency import ConsistentRun
 from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import api_error
@@ -110,8 +111,8 @@ class App:
             read_uris=settings.db_read_uris,
             max_lag=settings.db_read_max_lag,
         )
-        self._versions = Versions()
-        self._cache = ResponseCache(self._versions)
+        self._invalidation = make_invalidation(settings, lambda: self._state.cache)
+        self._cache = ResponseCache(self._invalidation)
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
         self._reloads = Reloads(self._try_to_reload)
@@ -253,6 +254,8 @@ class App:
             for problem in error.problems:
                 logger.error("The database's settings make no sense: %s", problem)
             self._reloads.ask(BOTH)
+        # What is kept from now on must not miss a write.
+        await self._invalidation.announcements.first_attempt()
         self._reloads.start()
 
     async def close(self) -> None:
@@ -262,6 +265,7 @@ class App:
         await self._reloads.close()
         await self._rechecks.close()
         await self._cache.close()
+        await self._invalidation.close()
         if self._listener is not None:
             await self._listener.close()
         await self._backends.close()
@@ -287,6 +291,23 @@ class App:
             # What was announced there before is as good as missed.
             await listener.first_attempt()
             self._reloads.ask(BOTH)
+
+    def _prepare_cache(self) -> None:
+        invalidation, settings = self._invalidation, self._settings
+        if invalidation.shared is not None:
+            invalidation.shared.use(shared_namespace(self._state, self._fingerprint, settings))
+        keeps = self._cache.prepare(self._state)
+        if keeps and settings.cache_channel_enabled and not invalidation.announcements.begun:
+            invalidation.announcements.listen(self._dsn)
+
+    async def purge(self, body: bytes) -> None:
+        """Forget kept answers as `body` says (see `proxy.cache.purge`).
+
+        Raises PurgeError, and PoolError when only this server has.
+        """
+        cache = self._state.cache
+        tags = read_purge(body, None if cache is None else cache.facts)
+        await self._invalidation.purge(self._pool.run, tags)
 
     # --- reloads ------------------------------------------------------------------------
 
@@ -386,6 +407,7 @@ class App:
             authenticator = make_authenticator(settings, self._published_keys)
         self._settings = settings
         self._state = app_state(settings, authenticator, cache)
+        self._prepare_cache()
         if settings != before:
             logger.info("Settings reloaded")
             self._backends.use_prepared_statements(settings.db_prepared_statements)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pool.dsn import Dsn
 from pool.listener import Listener
 from pool.model import Statement, Transaction
 from proxy.cache.effects import announced_tags
@@ -93,8 +94,9 @@ def announced(
 class Announcements:
     """One app's ear for writes elsewhere, and its voice.
 
-    `facts` gives those of the schema cache in use. `speaks`: whether writes are announced.
-    `on_heard` is told of every announcement of others after it took effect.
+    `facts` gives those of the schema cache in use. `speaks` tells whether writes are
+    announced. `on_heard` is told of every announcement of others; with `per_process` the
+    workers of one server are others to each other.
     """
 
     def __init__(
@@ -103,11 +105,13 @@ class Announcements:
         versions: Versions,
         facts: Callable[[], Facts | None],
         *,
-        speaks: bool,
+        speaks: Callable[[], bool],
         on_heard: Callable[[Announcement], None] = lambda _: None,
+        per_process: bool = False,
     ) -> None:
         self.channel = channel
-        self.speaks = speaks
+        self._speaks = speaks
+        self._per_process = per_process
         self._versions = versions
         self._facts = facts
         self._on_heard = on_heard
@@ -115,18 +119,20 @@ class Announcements:
         self._sender = secrets.token_hex(8)
 
     @property
-    def listening(self) -> bool:
-        """Whether writes elsewhere are heard of now."""
-        return self._listener is not None and self._listener.listening
+    def begun(self) -> bool:
+        """Whether it tries to listen."""
+        return self._listener is not None
 
-    def listen(self, dsn: str) -> None:
+    def listen(self, dsn: Dsn | str) -> None:
         """Begin to listen, in the background; until it works nothing is trusted."""
+        if self._per_process:
+            self.disown()
         self._lose()
         self._listener = Listener(
             dsn,
             self.channel,
             on_message=self._hear,
-            on_return=self._find_ear,
+            on_listening=self._find_ear,
             on_loss=self._lose,
             heartbeat=HEARTBEAT,
         )
@@ -136,8 +142,6 @@ class Announcements:
         """Wait until it listens, or has failed to for the first time."""
         if self._listener is not None:
             await self._listener.first_attempt()
-            if self._listener.listening:
-                self._find_ear()
 
     async def close(self) -> None:
         """Stop listening."""
@@ -147,13 +151,17 @@ class Announcements:
 
     def announce(self, transaction: Transaction, tags: frozenset[str] | None) -> Transaction:
         """`transaction`, made to announce that it writes `tags`, if anybody is to know."""
-        if not self.speaks or transaction.rollback or tags == frozenset():
+        if not self._speaks() or transaction.rollback or tags == frozenset():
             return transaction
         return announced(transaction, self.channel, Announcement(tags, self._sender))
 
     def statement(self, tags: frozenset[str] | None) -> Statement:
         """Announces `tags` by itself."""
         return notify_statement(self.channel, Announcement(tags, self._sender))
+
+    def disown(self) -> None:
+        """Take what was announced up to now for somebody else's."""
+        self._sender = secrets.token_hex(8)
 
     def _hear(self, payload: str) -> None:
         heard = read_payload(payload)

@@ -123,13 +123,13 @@ def unpack(data: bytes) -> tuple[Entry, Stamp] | None:
 class RedisStore:
     """One app's share of a Redis.
 
-    `url` as `redis.from_url` reads it. `namespace` tells apps apart, and whatever else makes
-    the answers of two servers differ. Entries of more than `max_entry_bytes` stay out. No
-    method raises, save `close`.
+    `url` as `redis.from_url` reads it. Nothing is shared before `use`. Entries of more than
+    `max_entry_bytes` stay out. No method raises.
     """
 
-    def __init__(self, url: str, namespace: str, max_entry_bytes: int) -> None:
-        self._redis = Redis.from_url(
+    def __init__(self, url: str, max_entry_bytes: int) -> None:
+        # Its answers are typed for all that it may be told to decode.
+        self._redis: Any = Redis.from_url(
             url,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
@@ -138,7 +138,7 @@ class RedisStore:
             redis_connect_func=self._connected,
         )
         self._max_entry_bytes = max_entry_bytes
-        self._name = blake2b(namespace.encode(), digest_size=12).hexdigest()
+        self._name = ""
         self._run_id = ""
         self._trusted = False
         self._asked_again_at = 0.0
@@ -146,10 +146,17 @@ class RedisStore:
         self._pending = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
     def usable(self) -> bool:
         """Whether entries from here may be used now."""
         return self._trusted and not self._pending
+
+    def use(self, namespace: str) -> None:
+        """Share with those of the same `namespace`, which tells apps apart, and whatever else
+        makes the answers of two servers differ."""
+        name = blake2b(namespace.encode(), digest_size=12).hexdigest()
+        if name != self._name:
+            # What was written there meanwhile is not known.
+            self._name, self._trusted, self._asked_again_at = name, False, 0.0
 
     async def close(self) -> None:
         """End what is under way and the connections."""
@@ -162,7 +169,7 @@ class RedisStore:
 
     async def find(self, key: Key, versions: Versions) -> Entry | None:
         """The entry of `key`, if it holds now; its vector is of before that was found out."""
-        if not await self._ready() or not self.usable:
+        if not await self._ready() or not self.usable():
             return None
         data = await self._ask(lambda: self._redis.get(self._entry_key(key)))
         unpacked = None if data is None else unpack(data)
@@ -171,24 +178,24 @@ class RedisStore:
         entry, stamp = unpacked
         # First ours, then theirs: what is written in between changes one or the other.
         entry.vector = versions.vector(entry.tags)
-        if not self.usable:
+        if not self.usable():
             return None
         keys = self._version_keys(entry.tags)
         now = await self._ask(lambda: self._redis.mget(keys))
-        if now is None or tuple(now) != stamp or not self.usable:
+        if now is None or tuple(now) != stamp or not self.usable():
             return None
         return entry if versions.unchanged(entry.tags, entry.vector) else None
 
     async def stamp(self, tags: frozenset[str]) -> Stamp | None:
         """The versions of `tags`; take it before the query. None: keep nothing here."""
-        if not await self._ready() or not self.usable:
+        if not await self._ready() or not self.usable():
             return None
         keys = self._version_keys(tags)
         found = await self._ask(lambda: self._redis.mget(keys))
         if found is not None and None in found:
             missing = [key for key, value in zip(keys, found, strict=True) if value is None]
             found = await self._ask(lambda: self._make_versions(missing, keys))
-        if found is None or None in found or not self.usable:
+        if found is None or None in found or not self.usable():
             return None
         return tuple(found)
 
@@ -196,7 +203,7 @@ class RedisStore:
         """Offer `entry` to the others."""
         data = pack(entry, stamp)
         life = int(min(entry.lifetimes.kept, _LONGEST_LIFE))
-        if len(data) <= self._max_entry_bytes and life > 0 and self.usable:
+        if len(data) <= self._max_entry_bytes and life > 0 and self.usable():
             await self._ask(lambda: self._redis.set(self._entry_key(key), data, ex=life))
 
     # --- writes -------------------------------------------------------------------------
@@ -275,6 +282,8 @@ class RedisStore:
         """Whether Redis can be asked. The first after a pause finds out and renews it; others
         go without it meanwhile, unless they `wait`."""
         if self._renewing.locked() and not wait:
+            return False
+        if not self._name:
             return False
         if self._trusted and not self._renewing.locked():
             return True

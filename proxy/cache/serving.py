@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Final, get_args
 
-from pool.errors import ConnectionFailed, ConnectionLost, DatabaseError
+from pool.errors import ConnectionFailed
 from pool.model import Outcome, Transaction
 from proxy import pipeline
 from proxy.auth.model import Identity
@@ -35,12 +35,12 @@ from proxy.cache.flights import Flight, Flights
 from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
 from proxy.cache.guard import guard_transaction, run_guarded
 from proxy.cache.headers import VaryNames, cache_status, header_values, vary_names
+from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
 from proxy.cache.policy import Policies, Policy, make_policies
 from proxy.cache.safety import covers, safe_policies
 from proxy.cache.store import Entry, Store
 from proxy.cache.validators import Conditions, read_conditions
-from proxy.cache.versions import Versions
 from proxy.deadline import deadline_of
 from proxy.errors import ApiError, api_error
 from proxy.pipeline import AppState, Renew, Run
@@ -57,8 +57,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_PATHS: Final = 1024
 """Paths whose policy is remembered; clients choose them."""
-_UNKNOWN_FATE: Final = ("08", "57P")
-"""SQLSTATE classes of sessions that end, perhaps in the middle of a COMMIT."""
 _KNOWN_VARY: Final = frozenset(
     b"accept accept-encoding accept-profile authorization origin prefer range".split()
 )
@@ -105,10 +103,11 @@ class _Kept:
 
 
 class ResponseCache:
-    """The cache of one app. `versions` says what has been written."""
+    """The cache of one app. `invalidation` knows what has been written, and is told."""
 
-    def __init__(self, versions: Versions) -> None:
-        self._versions = versions
+    def __init__(self, invalidation: Invalidation) -> None:
+        self._invalidation = invalidation
+        self._versions = invalidation.versions
         self._store = Store(0, 0)
         self._setup: _Setup | None = None
         self._flights: Flights[Made] = Flights(self._is_current)
@@ -131,6 +130,10 @@ class ResponseCache:
             entries=len(store),
             bytes=store.size,
         )
+
+    def prepare(self, state: AppState) -> bool:
+        """Get ready for `state`; whether anything is to be kept under it."""
+        return bool(self._set_up(state).policies)
 
     async def close(self) -> None:
         """End what is being fetched."""
@@ -304,10 +307,21 @@ class ResponseCache:
         """Fetch an answer and keep it, if it may be kept."""
         state, record, began = reading.setup.state, reading.record, time.monotonic()
 
+        shared, stamp = self._invalidation.shared, None
+        if shared is not None and not reading.wants.no_cache:
+            found = await shared.find(kept.key, self._versions)
+            if found is not None and self._setup is reading.setup:
+                self._store.put(kept.key, found)
+                return replace(delivery.of_entry(found), detail="shared")
+
         async def watched(transaction: Transaction) -> Outcome:
+            nonlocal stamp
             plan, schema_cache = record.plan, record.schema_cache
             if plan is not None and schema_cache is not None:
-                flight.depends_on(dependencies(plan, schema_cache), self._versions)
+                depends_on = dependencies(plan, schema_cache)
+                if shared is not None and not depends_on.unknown:
+                    stamp = await shared.stamp(depends_on.tags)
+                flight.depends_on(depends_on, self._versions)
             try:
                 # A replica may not have what the versions say was written.
                 return await reading.run(replace(transaction, on_primary=True))
@@ -345,6 +359,8 @@ class ResponseCache:
         )
         if not self._store.put(kept.key, entry):
             return replace(made, detail="too-large")
+        if shared is not None and stamp is not None:
+            await shared.put(kept.key, entry, stamp)
         return replace(made, entry=entry)
 
     def _lifetimes(
@@ -460,29 +476,10 @@ class ResponseCache:
             if plan is not None and schema_cache is not None:
                 pre_request = state.transaction_rules.pre_request
                 tags = write_tags(plan, schema_cache, pre_request)
-            return await self._write(through, transaction, tags)
+            return await self._invalidation.write(through, transaction, tags)
 
         response = await pipeline.answer(state, writing, http, renew, record)
         return await delivery.compressed(response, asked, state.cache_rules.compress_from)
-
-    async def _write(
-        self, run: Run, transaction: Transaction, tags: frozenset[str] | None
-    ) -> Outcome:
-        try:
-            outcome = await run(transaction)
-        except (ConnectionLost, asyncio.CancelledError):
-            self._versions.doubt(tags)
-            raise
-        except DatabaseError as error:
-            if error.sqlstate.startswith(_UNKNOWN_FATE):
-                self._versions.doubt(tags)
-            raise
-        if outcome.kept and not transaction.rollback:
-            if tags is None:
-                self._versions.touch_all()
-            else:
-                self._versions.touch(tags)
-        return outcome
 
 
 # --- parts ----------------------------------------------------------------------------------

@@ -335,6 +335,16 @@ class Settings:
             own=True,
         ),
     ] = True
+    cache_store: Annotated[
+        str | None,
+        Facts(
+            text("redis://localhost:6379/0"),
+            "A Redis or Valkey through which servers share kept answers; needs the extra"
+            " `edgerest[redis]`, and sets `cache-announce`.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = field(default=None, repr=False)
     cache_announce: Annotated[
         bool,
         Facts(

@@ -5,17 +5,25 @@ Run as `python -m tests.faults.broken_server DEFECT CONFIG`, with a key of `DEFE
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import proxy.cache.serving as serving
 from proxy.cache import effects, notify
 from proxy.cache.dependencies import Walk
 from proxy.cache.versions import Vector, Versions
 from proxy.schema_cache import facts
 from tests.http import edge_server
+
+# What is broken need not be what its types say.
+_SERVING: Any = importlib.import_module("proxy.cache.serving")
+_LOAD: Any = importlib.import_module("proxy.schema_cache.load")
+_WALK: Any = Walk
+_VERSIONS: Any = Versions
+_EFFECTS: Any = effects._Effects
+_ANNOUNCEMENTS: Any = notify.Announcements
 
 
 def _no_cascades() -> None:
@@ -46,33 +54,31 @@ def _no_partitions() -> None:
 
 
 def _replace_facts(read: Callable[[Any], facts.Facts]) -> None:
-    from proxy.schema_cache import load
-
-    load.read_facts = read
+    _LOAD.read_facts = read
 
 
 def _no_views() -> None:
     def relation(self: Walk, oid: int, role: int | None) -> None:
         self._rows_of(oid)
 
-    Walk.relation = relation  # type: ignore[method-assign]
+    _WALK.relation = relation
 
 
 def _no_policies() -> None:
     def passes(*_: object) -> bool:
         return True
 
-    Walk._passes = passes  # type: ignore[method-assign]
+    _WALK._passes = passes
 
 
 def _no_functions() -> None:
-    effects._Effects.function = lambda *_, **__: None  # type: ignore[method-assign]
+    _EFFECTS.function = lambda *_, **__: None
 
 
 def _late_vector() -> None:
     """Answers are kept with the versions of after their query."""
     latest: list[Vector] = []
-    entry = serving.Entry
+    entry = _SERVING.Entry
 
     def unchanged(self: Versions, tags: frozenset[str], _: Vector) -> bool:
         latest[:] = [self.vector(tags)]
@@ -82,22 +88,22 @@ def _late_vector() -> None:
         *ahead, _, compressible = facts
         return entry(*ahead, latest[0], compressible)
 
-    Versions.unchanged = unchanged  # type: ignore[method-assign]
-    serving.Entry = late  # type: ignore[assignment, misc]
+    _VERSIONS.unchanged = unchanged
+    _SERVING.Entry = late
 
 
 def _deaf() -> None:
-    notify.Announcements._hear = lambda *_: None  # type: ignore[method-assign]
+    _ANNOUNCEMENTS._hear = lambda *_: None
 
 
 def _shared_claims() -> None:
     """All who have the same role share answers."""
-    key_of = serving.key_of
+    key_of = _SERVING.key_of
 
     def shared(read: Any, asked: Any, scope: Any, identity: Any) -> Any:
         return key_of(read, asked, "role", identity)
 
-    serving.key_of = shared
+    _SERVING.key_of = shared
 
 
 DEFECTS: Final[Mapping[str, Callable[[], None]]] = {

@@ -101,11 +101,18 @@ create view api.my_documents as
   select d.id, d.title, d.revision, a.name as account
   from api.documents d join api.accounts a on a.id = d.account_id
   where a.owner = hidden.me();
+create view api.slow_documents {invoker} as
+  select id, title from api.documents where (select sum(n) from generate_series(1, 30000) n) > 0;
 create view api.account_names {invoker} as select id, owner, name from api.accounts;
+create view api.evens as select * from api.events_0 where owner = hidden.me();
 create view api.summary as
   select a.account, count(*) as documents, sum(a.revision) as revisions
   from api.my_documents a group by a.account;
 
+-- What nobody can see through is not kept, nor is its query shared across writes.
+create function api.obscure() returns setof text language sql stable
+  as 'select title from api.documents order by id';
+comment on function api.obscure() is '@cache max-age=600';
 create function api.titles() returns setof text language sql stable
   as 'select title from api.documents order by id';
 comment on function api.titles() is '@cache max-age=600 reads=api.documents';
@@ -115,6 +122,11 @@ comment on function api.note_count() is '@cache max-age=600';
 create function api.rename_all(suffix text) returns void language sql volatile
   as 'update api.accounts set name = left(name, 20) || suffix';
 comment on function api.rename_all(text) is '@cache writes=api.accounts';
+-- Row security hides rows of one table when another is written.
+create function api.give_away(ending text) returns void language sql volatile security definer
+  as $$ update api.accounts set owner = 'nobody'
+        where owner = hidden.me() and name like '%' || ending $$;
+comment on function api.give_away(text) is '@cache writes=api.accounts';
 create function api.wipe_notes() returns void language sql volatile
   as 'delete from api.notes where document_id is null';
 
@@ -145,10 +157,11 @@ comment on table api.document_tags is '@cache max-age=600';
 comment on table api.audit is '@cache max-age=600';
 comment on table api.totals is '@cache max-age=600';
 comment on table api.events is '@cache max-age=600';
-comment on table api.events_0 is '@cache max-age=600';
+comment on view api.evens is '@cache max-age=600';
 comment on table api.prices is '@cache max-age=600 scope=public';
 comment on view api.my_documents is '@cache max-age=600';
 comment on view api.account_names is '@cache max-age=600';
+comment on view api.slow_documents is '@cache max-age=600';
 comment on view api.summary is '@cache max-age=600';
 
 grant select, insert, update, delete on all tables in schema api to differential_member;

@@ -93,6 +93,7 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         "db-read-uris",
         "jwt-secret",
         "admin-server-token",
+        "cache-store",
     }
     # Whether there is a secret is no secret.
     assert 'jwt-secret = ""' in dump_settings(Settings(), redacted=True)

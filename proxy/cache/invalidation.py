@@ -1,0 +1,94 @@
+"""What happens around a write so that nobody is answered with what was before it.
+
+In: the transactions of writes and the tags they may touch. Out: their outcomes, once every
+level of the cache knows: the versions that the workers of this server share, Redis if there
+is one, and, by a notification in the transaction itself, other servers.
+
+The order matters. Redis first, then our own versions: what another worker fetches from Redis
+in between is outdated by the second step. Both before the writer gets its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from pool.errors import ConnectionLost, DatabaseError
+from pool.model import Outcome, Transaction
+from proxy.cache.notify import Announcements
+from proxy.cache.versions import Versions
+
+if TYPE_CHECKING:
+    from proxy.cache.redis_store import RedisStore
+
+_UNKNOWN_FATE: Final = ("08", "57P")
+"""SQLSTATE classes of sessions that end, perhaps in the middle of a COMMIT."""
+
+Run = Callable[[Transaction], Awaitable[Outcome]]
+Tags = frozenset[str] | None
+"""What is touched; None is everything."""
+
+
+class Invalidation:
+    """The invalidation of one app. `shared` is its part of a Redis."""
+
+    def __init__(
+        self,
+        versions: Versions,
+        announcements: Announcements,
+        shared: RedisStore | None = None,
+    ) -> None:
+        self.versions = versions
+        self.announcements = announcements
+        self.shared = shared
+
+    async def write(self, run: Run, transaction: Transaction, tags: Tags) -> Outcome:
+        """Run a transaction that may touch `tags`. Raises what `run` raises."""
+        announced = self.announcements.announce(transaction, tags)
+        try:
+            outcome = await run(announced)
+        except (ConnectionLost, asyncio.CancelledError):
+            self._doubt(tags)
+            raise
+        except DatabaseError as error:
+            if error.sqlstate.startswith(_UNKNOWN_FATE):
+                self._doubt(tags)
+            raise
+        if outcome.kept and outcome.admitted and not transaction.rollback:
+            await self.touch(tags)
+        return outcome
+
+    async def touch(self, tags: Tags) -> None:
+        """`tags` were written, here."""
+        if tags == frozenset():
+            return
+        try:
+            if self.shared is not None:
+                await self.shared.touch(tags)
+        finally:
+            if tags is None:
+                self.versions.touch_all()
+            else:
+                self.versions.touch(tags)
+
+    async def close(self) -> None:
+        """Stop listening, and leave Redis."""
+        await self.announcements.close()
+        if self.shared is not None:
+            await self.shared.close()
+
+    async def purge(self, run: Run, tags: Tags) -> None:
+        """Forget what was made of `tags`, here and elsewhere. Raises what `run` raises when
+        the others could not be told."""
+        await self.touch(tags)
+        await run(Transaction(self.announcements.statement(tags), access="read write"))
+
+    def _doubt(self, tags: Tags) -> None:
+        if tags == frozenset():
+            return
+        self.versions.doubt(tags)
+        # When it is committed after all, its announcement is news to us.
+        self.announcements.disown()
+        if self.shared is not None:
+            self.shared.touch_soon(tags)

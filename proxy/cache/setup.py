@@ -1,0 +1,73 @@
+"""The invalidation of an app, as its settings describe it.
+
+In: settings, and where the schema cache in use is to be found. Out: an `Invalidation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.cache.invalidation import Invalidation
+from proxy.cache.notify import Announcement, Announcements, channel_of
+from proxy.cache.versions import Versions
+from proxy.pipeline import AppState
+from proxy.schema_cache.facts import Facts
+from proxy.schema_cache.model import SchemaCache
+from proxy.settings import Settings, SettingsError
+
+
+def make_invalidation(
+    settings: Settings, schema_cache: Callable[[], SchemaCache | None]
+) -> Invalidation:
+    """Make it before the workers are forked, who then share its versions.
+
+    Raises SettingsError when `cache-store` needs what is not installed.
+    """
+    versions = Versions()
+    shared = None
+    if settings.cache_store is not None:
+        try:
+            from proxy.cache.redis_store import RedisStore
+        except ImportError as error:
+            raise SettingsError(["cache-store needs the extra edgerest[redis]"]) from error
+        try:
+            shared = RedisStore(settings.cache_store, settings.cache_max_entry_bytes)
+        except ValueError as error:
+            raise SettingsError([f"cache-store: {error}"]) from error
+    announces = settings.cache_announce or shared is not None
+
+    def facts() -> Facts | None:
+        cache = schema_cache()
+        return None if cache is None else cache.facts
+
+    def speaks() -> bool:
+        # An app that came with a reload was made by each worker for itself.
+        alone = settings.server_workers == 1 or versions.shared
+        return announces or not alone
+
+    def heard(announcement: Announcement) -> None:
+        if shared is not None:
+            shared.touch_soon(announcement.tags)
+
+    announcements = Announcements(
+        channel_of(settings.cache_channel, settings.db_channel),
+        versions,
+        facts,
+        speaks=speaks,
+        on_heard=heard,
+        per_process=shared is not None,
+    )
+    return Invalidation(versions, announcements, shared)
+
+
+def shared_namespace(state: AppState, fingerprint: str | None, settings: Settings) -> str:
+    """What servers must have in common to share answers: database, schema and settings."""
+    parts = (
+        settings.db_uri,
+        fingerprint,
+        state.cache_rules,
+        state.request_rules,
+        state.plan_rules,
+        state.transaction_rules,
+    )
+    return repr(parts)
