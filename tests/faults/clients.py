@@ -11,7 +11,7 @@ import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import h2.config
 import h2.connection
@@ -167,8 +167,7 @@ class Http2(asyncio.Protocol):
         return protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._connection.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = _WINDOW
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(_WINDOW)
