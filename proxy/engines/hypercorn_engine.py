@@ -28,18 +28,17 @@ from email.utils import formatdate
 from functools import lru_cache
 from socket import socket
 from time import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
-from hypercorn.utils import parse_socket_addr, wrap_app
+from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
 
 from proxy.data_plane import AsgiApp
 from proxy.engines.hypercorn_protocols import Protocol
+from proxy.engines.hypercorn_tasks import Context, Tasks
 from proxy.engines.model import EngineOptions
 
 logger = logging.getLogger(__name__)
@@ -103,8 +102,8 @@ class _Server:
     def __init__(self, app: AsgiApp, options: EngineOptions) -> None:
         self._options = options
         self._settings = _settings(options)
-        self._app = wrap_app(cast(ASGIFramework, app), 0, "asgi")
-        self._context = WorkerContext(None)
+        self._app: Any = app
+        self._context = Context(None)
         self._state: LifespanState = {}
         self._open: dict[asyncio.Task[Any], _Connection] = {}
 
@@ -189,7 +188,7 @@ class _Connection(TCPServer):
         sock = self.writer.get_extra_info("socket")
         ssl_object = self.writer.get_extra_info("ssl_object")
         try:
-            async with TaskGroup(self.loop) as task_group:
+            async with Tasks(self.loop) as task_group:
                 self._task_group = task_group
                 self.protocol = Protocol(
                     self.app,

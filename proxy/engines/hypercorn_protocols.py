@@ -32,7 +32,6 @@ import h11
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
@@ -46,12 +45,13 @@ from hypercorn.protocol.h11 import (
 from hyperframe.frame import GoAwayFrame
 from priority.priority import DeadlockError
 
+from proxy.engines.hypercorn_tasks import Context
 from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
 
 _FAREWELL: Final = b"farewell"
 """The opaque data of the PING that goes with the first GOAWAY."""
 _ANY_STREAM: Final = 2**31 - 1
-_HTTP2_CONTEXT: Final = WorkerContext(None)
+_HTTP2_CONTEXT: Final = Context(None)
 """Hypercorn's own way to end HTTP/2 connections is replaced, so it is never told to."""
 
 

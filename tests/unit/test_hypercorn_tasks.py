@@ -1,0 +1,51 @@
+"""Waiting for messages and events, also by those who are cancelled meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.engines.hypercorn_tasks import LeanEvent, Mailbox
+
+
+async def test_messages_arrive_in_order() -> None:
+    mailbox = Mailbox()
+    first = asyncio.create_task(mailbox.get())
+    await asyncio.sleep(0)
+    for number in range(3):
+        await mailbox.put(number)
+    assert [await first, await mailbox.get(), await mailbox.get()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("put_first", [False, True])
+async def test_a_reader_that_is_cancelled_loses_no_message(put_first: bool) -> None:
+    mailbox = Mailbox()
+    cancelled, other = (asyncio.create_task(mailbox.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    if put_first:
+        await mailbox.put("message")
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    if not put_first:
+        await mailbox.put("message")
+    assert await other == "message"
+
+
+async def test_an_event_lets_everybody_go_who_waits() -> None:
+    event = LeanEvent()
+    waiting = [asyncio.create_task(event.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await event.set()
+    await event.clear()
+    await asyncio.wait(waiting)
+    assert [task.cancelled() for task in waiting] == [True, False, False]
+    late = asyncio.create_task(event.wait())
+    await asyncio.sleep(0)
+    assert not late.done()
+    await event.set()
+    await late
+    await event.wait()
+    assert event.is_set()
