@@ -25,6 +25,9 @@ from proxy.engines.model import EngineOptions
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
+MOST_CONNECTIONS: Final = 2**20
+"""Connections that Granian accepts at a time: its own default is 128, and whoever comes later
+waits for one of them to end."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that requests which were cut off have to let go of what they hold."""
 
@@ -44,6 +47,8 @@ async def serve(
         interface=Interfaces.ASGINL,
         http=HTTPModes.auto,
         websockets=False,
+        backlog=BACKLOG,
+        backpressure=MOST_CONNECTIONS,
         log_enabled=False,
         http1_settings=HTTP1Settings(
             header_read_timeout=int(options.idle_timeout * 1000),

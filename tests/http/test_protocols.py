@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -55,6 +57,16 @@ def test_many_requests_share_a_connection(server: ServerProcess, version: str) -
     with httpx.Client(http1=version == "HTTP/1.1", http2=version == "HTTP/2") as client:
         answers = [client.get(f"{server.url}/?{n}").json()["query"] for n in range(50)]
     assert answers == [str(n) for n in range(50)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_idle_connections_keep_nobody_out(engine: str) -> None:
+    with echo_server(engine=engine) as server, contextlib.ExitStack() as stack:
+        for _ in range(300):
+            address = server.host, server.port
+            sock = stack.enter_context(socket.create_connection(address, timeout=20))
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_twenty_thousand_requests_down_one_http2_connection(server: ServerProcess) -> None:
