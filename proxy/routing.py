@@ -27,6 +27,8 @@ _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _ADDRESS: Final = re.compile(r"\[[0-9a-f:.]+\]")
 _SEGMENT: Final = re.compile(r"(?!\.\.?$)[A-Za-z0-9._~-]+")
+_LONGEST_HEADER: Final = 512
+"""Bytes: a name has 253 at most, more when its letters are not encoded, and then a port."""
 _PORT: Final = re.compile(rb":[0-9]*$")
 
 
@@ -68,9 +70,14 @@ def read_prefix(text: str) -> str:
     raise ValueError("is not a path of letters, digits and -._~ that begins with a slash")
 
 
-@lru_cache(maxsize=4096)
 def host_of(header: bytes) -> str:
     """What a Host header or `:authority` names, in the form of `read_host`."""
+    # What is longer than any name is neither taken apart nor remembered.
+    return _host_of(header) if len(header) <= _LONGEST_HEADER else _NO_HOST
+
+
+@lru_cache(maxsize=4096)
+def _host_of(header: bytes) -> str:
     try:
         text = _PORT.sub(b"", header.strip()).decode().lower().removesuffix(".")
     except UnicodeDecodeError:
@@ -91,30 +98,48 @@ def _ascii(text: str) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _OfHost(Generic[T]):
+    """What is at one host, by the segments of the prefix; `depth`: of the longest."""
+
+    targets: Mapping[tuple[bytes, ...], T]
+    depth: int
+
+    def find(self, path: bytes) -> T | None:
+        segments = _segments(path, self.depth)
+        for length in range(len(segments), -1, -1):
+            target = self.targets.get(segments[:length])
+            if target is not None:
+                return target
+        return None
+
+
 class Router(Generic[T]):
-    """Finds what is at a place. Immutable: another configuration is another router."""
+    """Finds what is at a place; of those that claim the same one the first. Immutable:
+    another configuration is another router."""
 
     def __init__(self, places: Iterable[tuple[Place, T]]) -> None:
-        prefixes: dict[str, list[tuple[bytes, T]]] = {}
+        hosts: dict[str, dict[tuple[bytes, ...], T]] = {}
         for place, target in places:
             for host, prefix in place.claims:
-                prefixes.setdefault(host, []).append((prefix.encode(), target))
-        for of_host in prefixes.values():
-            of_host.sort(key=lambda entry: len(entry[0]), reverse=True)
-        self._prefixes: Mapping[str, list[tuple[bytes, T]]] = prefixes
-        everywhere = prefixes.get(_ANY_HOST, [])
+                segments = tuple(prefix.encode().split(b"/")[1:])
+                hosts.setdefault(host, {}).setdefault(segments, target)
+        self._hosts: Mapping[str, _OfHost[T]] = {
+            host: _OfHost(targets, max(map(len, targets))) for host, targets in hosts.items()
+        }
+        everywhere = hosts.get(_ANY_HOST, {})
         self.only: T | None = None
         """What gets every request, whatever it names; None where that depends."""
-        if len(prefixes) == len(everywhere) == 1 and everywhere[0][0] == b"":
-            self.only = everywhere[0][1]
+        if len(hosts) == len(everywhere) == 1:
+            self.only = everywhere.get(())
 
     def find(self, host: bytes, path: bytes) -> T | None:
         """What is at `path` (percent-encoded) of the host that the header names."""
-        prefixes = self._prefixes
         for name in _names_of(host_of(host)):
-            for prefix, target in prefixes.get(name, ()):
-                if length_of_prefix(prefix, path) is not None:
-                    return target
+            of_host = self._hosts.get(name)
+            target = None if of_host is None else of_host.find(path)
+            if target is not None:
+                return target
         return None
 
 
@@ -128,13 +153,18 @@ def _names_of(host: str) -> Iterator[str]:
     yield _ANY_HOST
 
 
+def _segments(path: bytes, most: int) -> tuple[bytes, ...]:
+    """The first segments of `path`, decoded; a slash that is encoded separates nothing."""
+    segments = path.split(b"/", most + 1)[1 : most + 1]
+    return tuple(map(unquote_to_bytes, segments) if b"%" in path else segments)
+
+
 def length_of_prefix(prefix: bytes, path: bytes) -> int | None:
     """How many bytes of `path` are `prefix`, percent-encoded or not; None when they aren't."""
     if path.startswith(prefix):
         length = len(prefix)
         return length if path[length : length + 1] in (b"", b"/") else None
-    if b"%" not in path:
+    wanted = tuple(prefix.split(b"/")[1:])
+    if b"%" not in path or _segments(path, len(wanted)) != wanted:
         return None
-    segments = path.split(b"/", prefix.count(b"/") + 1)[: prefix.count(b"/") + 1]
-    raw = b"/".join(segments)
-    return len(raw) if b"/".join(map(unquote_to_bytes, segments)) == prefix else None
+    return len(b"/".join(path.split(b"/", len(wanted) + 1)[: len(wanted) + 1]))

@@ -84,6 +84,7 @@ def test_what_is_no_prefix(written: str) -> None:
         (b"", "-"),
         (b":80", "-"),
         (b"\xff", "-"),
+        (b"a." * 30_000, "-"),
     ],
 )
 def test_what_a_header_names(header: bytes, host: str) -> None:
@@ -103,6 +104,10 @@ def router(*places: tuple[str, str]) -> Router[str]:
         ("a.com", "/shop/x", "a.com/shop"),
         ("a.com", "/shop", "a.com/shop"),
         ("a.com", "/shopping", "a.com"),
+        ("a.com", "/sh%6fp/x", "a.com/shop"),
+        # An encoded slash is part of a name.
+        ("a.com", "/shop%2Fold/x", "a.com"),
+        ("a.com", "/shop%2Fold", "a.com"),
         ("a.com", "/shop/old/x", "a.com/shop/old"),
         ("a.com", "/shop/older", "a.com/shop"),
         ("b.a.com", "/x", "*.a.com"),
@@ -128,6 +133,12 @@ def test_the_most_special_place_wins(host: str, path: str, found: str | None) ->
         ("", "/all"),
     )
     assert places.find(host.encode(), path.encode()) == found
+
+
+def test_an_encoded_slash_separates_nothing() -> None:
+    assert length_of_prefix(b"/a/b", b"/a%2Fb") is None
+    assert length_of_prefix(b"/a/b", b"/a%2Fb/c") is None
+    assert length_of_prefix(b"/a/b", b"/%61/%62/c") == 8
 
 
 def test_one_place_for_everything_is_told() -> None:

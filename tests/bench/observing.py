@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
 from pool.model import Statement, Transaction
+from proxy.admin_view.tally import Tally
 from proxy.data_plane import DataPlane
 from proxy.logs import AccessLog, LineWriter, LogRules
 from proxy.metrics import Board, Meter
@@ -63,11 +64,12 @@ async def send(message: Any) -> None:
 Watch = Callable[[DataPlane, int], None]
 
 
-def watch(rules: LogRules, *, metrics: bool = False) -> Watch:
+def watch(rules: LogRules, *, metrics: bool = False, view: bool = False) -> Watch:
     def start(plane: DataPlane, sink: int) -> None:
         writer = LineWriter(sink, asyncio.get_running_loop().call_soon)
         meter = Meter(Board(1).row(0)) if metrics else None
-        Watcher(plane, AccessLog(writer, rules), meter, None)
+        log, tally = AccessLog(writer, rules), Tally() if view else None
+        Watcher(plane, log, meter, None, tally)
 
     return start
 
@@ -83,6 +85,7 @@ KINDS: dict[str, Watch] = {
     "nothing": watch(LogRules(level="crit")),
     "log-level error, nothing to log": watch(LogRules()),
     "metrics": watch(LogRules(level="crit"), metrics=True),
+    "metrics and the admin view": watch(LogRules(level="crit"), metrics=True, view=True),
     "access log": watch(LogRules(level="info")),
     "access log, JSON": watch(LogRules(level="info", format="json")),
     "traces, not sampled": trace(ALWAYS_OFF),
