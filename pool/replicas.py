@@ -338,10 +338,19 @@ class Backends:
         task.add_done_callback(self._leaving.discard)
 
     async def _watch_for_ever(self) -> None:
-        while True:
-            await self._check_primary()
-            await asyncio.gather(*(self._check(replica) for replica in tuple(self._replicas)))
+        while self._replicas:
+            try:
+                await self._check_primary()
+                checks = (self._check(replica) for replica in tuple(self._replicas))
+                await asyncio.gather(*checks)
+            except Exception:
+                # What was found out last must not stand for ever.
+                logger.exception("The read replicas can't be checked")
+                for replica in self._replicas:
+                    replica.judge("it can't be checked")
             await asyncio.sleep(self._interval)
+        self._primary_server.hang_up()
+        self._watch = None
 
     async def _check_primary(self) -> None:
         with contextlib.suppress(PoolError):

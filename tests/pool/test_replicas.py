@@ -20,7 +20,7 @@ from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError, PoolError, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.replicas import Backends
-from tests.pool.conftest import Admin, execute, until
+from tests.pool.conftest import Admin, execute, sessions_of, until
 from tests.pool.relay import Relay
 from tests.pool.standby import pair
 
@@ -72,6 +72,7 @@ async def serving(
         read_uris=read_uris,
         max_lag=max_lag,
         interval=0.05,
+        application_name="checks",
     )
     backends.start()
     try:
@@ -267,9 +268,9 @@ async def test_a_replica_that_is_killed_costs_no_read(servers: Pair) -> None:
         assert min(answers.values()) >= 3
 
 
-async def test_the_replicas_can_be_changed(servers: Pair) -> None:
-    primary, standby = servers
-    async with serving(primary.dsn) as backends:
+async def test_the_replicas_can_be_changed(servers: Pair, primary: Admin) -> None:
+    admin, standby = primary, servers[1]
+    async with serving(servers[0].dsn) as backends:
         assert (await backends.run(keeping(3))).position is None
         backends.use((standby.dsn, "host=/nonexistent", "not a dsn"), 5.0)
         assert [stats.fit for stats in backends.replicas] == [False, False]
@@ -277,8 +278,16 @@ async def test_the_replicas_can_be_changed(servers: Pair) -> None:
         assert [stats.fit for stats in backends.replicas] == [True, False]
         backends.use((standby.dsn,), 5.0)
         assert [stats.fit for stats in backends.replicas] == [True]
+        assert await sessions_of(admin, "checks") == 1
         backends.use((), 5.0)
         assert (await backends.run(_WHO)).rows[0][0] is False
+
+        async def checks_no_more() -> bool:
+            return await sessions_of(admin, "checks") == 0
+
+        await until(checks_no_more)
+        backends.use((standby.dsn,), 5.0)
+        await until(answered_by(backends, replica=True))
 
 
 async def test_what_is_no_replica_of_the_primary_is_not_used(
