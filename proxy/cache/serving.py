@@ -278,10 +278,12 @@ class ResponseCache:
         record = reading.record
         self._note(reading, kept)
         timeout = reading.setup.state.request_timeout
-        deadline = deadline_of(reading.http.headers, timeout, record.began)
         try:
+            deadline = deadline_of(reading.http.headers, timeout, record.began)
             async with asyncio.timeout_at(deadline):
                 made = await self._flights.wait(kept.key, flight)
+        except ApiError as error:
+            return Made(self._refuse(reading, error))
         except TimeoutError:
             return Made(self._refuse(reading, api_error("EDGE504")))
         own = made.code == "EDGE504" or (

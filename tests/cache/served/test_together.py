@@ -182,3 +182,20 @@ def test_kept_answers_outlast_the_database(
             response = client.send(request)
             assert response.status_code == 503, response.text
             assert int(response.headers["retry-after"]) >= 1
+
+
+def test_who_shares_a_query_keeps_to_a_deadline_of_its_own(
+    catalogue_server: ServerProcess,
+) -> None:
+    target = "/rpc/slow_count?limit=4"
+
+    async def share() -> list[int]:
+        async with httpx.AsyncClient(base_url=catalogue_server.url, timeout=60) as client:
+            leader = asyncio.create_task(client.get(target))
+            await asyncio.sleep(0.15)
+            hurried = await client.get(target, headers={"x-request-timeout": "0.05"})
+            odd = await client.get(target, headers={"x-request-timeout": "never"})
+            answers = [await leader, hurried, odd]
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(share()) == [200, 504, 400]

@@ -1,0 +1,105 @@
+"""What a kept answer is found by: nothing that matters may be left out of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.auth.model import Identity
+from proxy.cache.key import PASSING_CLAIMS, Key, asked_of, key_of
+from proxy.cache.policy import Scope
+from proxy.request.model import HttpRequest
+
+
+def key(
+    target: str = "/items",
+    scope: Scope = "claims",
+    claims: str = '{"role":"a"}',
+    role: str = "a",
+    method: str = "GET",
+    **headers: str,
+) -> Key:
+    path, _, query = target.encode().partition(b"?")
+    named = tuple((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())
+    http = HttpRequest(method, path, query, named)
+    return key_of(http, asked_of(named), scope, Identity(role, claims, True))
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ({"target": "/items?a=1&b=2"}, {"target": "/items?b=2&a=1"}),
+        ({"target": "/items"}, {"target": "/items", "method": "HEAD"}),
+        ({"method": "HEAD", "range": "0-1"}, {"method": "GET"}),
+        ({}, {"user_agent": "x", "cookie": "a=b", "accept_encoding": "br"}),
+        ({}, {"claims": '{"exp":1,"role":"a","jti":"x","iat":2,"nbf":3}'}),
+        ({"claims": '{"a":1,"b":2}'}, {"claims": '{ "b" : 2 , "a":1 }'}),
+        ({"scope": "role"}, {"scope": "role", "claims": '{"sub":"x"}'}),
+        ({"scope": "public"}, {"scope": "public", "claims": '{"sub":"x"}', "role": "b"}),
+    ],
+)
+def test_the_same_is_found(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert key(**one) == key(**other)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ({"target": "/items?a=1&a=2"}, {"target": "/items?a=2&a=1"}),
+        ({"target": "/items?x=1;a=1&b=3"}, {"target": "/items?b=3&x=1;a=1"}),
+        ({"target": "/a?b"}, {"target": "/a%3Fb"}),
+        ({}, {"accept": "text/csv"}),
+        ({}, {"accept_profile": "other"}),
+        ({}, {"prefer": "count=exact"}),
+        ({}, {"range": "0-1"}),
+        ({"accept": "x"}, {"prefer": "x"}),
+        ({"scope": "role"}, {"scope": "role", "role": "b"}),
+        ({"scope": "role"}, {"scope": "public"}),
+        ({"scope": "role"}, {"scope": "claims"}),
+        ({}, {"claims": '{"role":"a","sub":"x"}'}),
+        ({"claims": '{"a":1}'}, {"claims": '{"a":"1"}'}),
+        ({"claims": '{"a":1}'}, {"claims": '{"a":"\\u00001"}'}),
+        ({"claims": '{"a":0.1}'}, {"claims": '{"a":0.10000000000000000555}'}),
+        ({"claims": '{"a":1}'}, {"claims": '{"a":[1]}'}),
+    ],
+)
+def test_what_differs_is_told_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert key(**one) != key(**other)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+_claims = st.dictionaries(st.sampled_from(["role", "sub", "exp", "jti", "team", ""]), _values)
+
+
+@given(_claims, _claims, st.booleans())
+def test_keys_are_equal_when_the_lasting_claims_are(
+    one: dict[str, Any], other: dict[str, Any], ascii_only: bool
+) -> None:
+    def lasting(claims: dict[str, Any]) -> str:
+        kept = {name: value for name, value in claims.items() if name not in PASSING_CLAIMS}
+        return json.dumps(sorted((name, json.dumps(value)) for name, value in kept.items()))
+
+    same = lasting(one) == lasting(other)
+    assert (key(claims=json.dumps(one)) == key(claims=json.dumps(other))) is same
+    reordered = dict(reversed(one.items()))
+    assert key(claims=json.dumps(one)) == key(claims=json.dumps(reordered))
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400))
+def test_long_parts_are_told_apart_too(one: bytes, other: bytes) -> None:
+    def of(query: bytes) -> Key:
+        http = HttpRequest("GET", b"/items", query, ())
+        return key_of(http, {}, "public", Identity("a", "{}", False))
+
+    if b"&" not in one + other:
+        assert (of(one) == of(other)) is (one == other)
