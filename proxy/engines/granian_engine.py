@@ -70,15 +70,15 @@ async def serve(
     # Granian listens on a duplicate: as long as this one is open, connections are let in that
     # nobody accepts any more.
     sock.close()
-    try:
-        async with asyncio.timeout(options.drain_timeout):
-            await serving
-    except TimeoutError:
+    # Never cancelled: Granian takes it ill when it ends later.
+    await asyncio.wait((serving,), timeout=options.drain_timeout)
+    if not serving.done():
         logger.warning("Cut off what was in flight after the drain timeout")
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(list(running), timeout=CANCEL_TIMEOUT)
+        await asyncio.wait((serving, *running), timeout=CANCEL_TIMEOUT)
+    if serving.done():
+        serving.result()
 
 
 def _noting(app: AsgiApp, running: set[asyncio.Task[Any]]) -> AsgiApp:
