@@ -21,7 +21,7 @@ Times are the event loop's, in seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -131,11 +131,13 @@ class _Planning:
         self._wanted = [claim.wanted for claim in claims]
         self._idle = [claim.idle for claim in claims]
         self._spare = [claim.spare for claim in claims]
+        self._granted: list[int] = []
+        self._takers: set[int] = set()
         self._takes: list[int] = []
         self._debts = [0] * len(claims)
 
     def plan(self) -> Plan:
-        grants = list(self._grants())
+        self._grant()
         unmet = any(self._wanted)
         if unmet:
             # What is being closed is as good as free.
@@ -145,9 +147,9 @@ class _Planning:
                 for held, claim in zip(self._held, self._claims, strict=True)
             ]
             self._find(coming)
-        return Plan(tuple(grants), tuple(self._takes), tuple(self._debts), unmet)
+        return Plan(tuple(self._granted), tuple(self._takes), tuple(self._debts), unmet)
 
-    def _grants(self) -> Iterable[int]:
+    def _grant(self) -> None:
         while self._free > 0:
             missing = [
                 max(claim.reserve - held, 0)
@@ -165,7 +167,8 @@ class _Planning:
             self._free -= 1
             self._held[taker] += 1
             self._wanted[taker] -= 1
-            yield taker
+            self._granted.append(taker)
+            self._takers.add(taker)
 
     def _find(self, coming: int) -> None:
         """Plan for what was not granted: who is to give it up."""
@@ -180,12 +183,13 @@ class _Planning:
                 continue
             self._held[taker] += 1
             self._wanted[taker] -= 1
+            self._takers.add(taker)
 
     def _giver_for(self, taker: int) -> int | None:
         able = [
             n
             for n, claim in enumerate(self._claims)
-            if n != taker and self._held[n] > claim.reserve
+            if n != taker and n not in self._takers and self._held[n] > claim.reserve
         ]
         spare = [n for n in able if self._spare[n] > 0]
         if spare:

@@ -124,7 +124,7 @@ class Pool:
         self._prepared_statements = prepared_statements
         self._schema = 0
         self._shut = False
-        self._review_at = 0.0
+        self._review: asyncio.TimerHandle | None = None
         self._finishing: set[asyncio.Task[Outcome]] = set()
         self._counters = Counters()
         self._waits = Waits()
@@ -360,14 +360,19 @@ class Pool:
             raise
         except asyncio.CancelledError:
             self._counters.cancelled_waiting += 1
-            queued = self._queue.discard(waiter, loop.time())
-            given = waiter.future
-            if not queued and not given.cancelled() and given.exception() is None:
-                # It was served in the very moment it was cancelled.
-                self._sessions.release(given.result(), loop.time())
+            if not self._queue.discard(waiter, loop.time()):
+                self._pass_on(waiter.future)
             raise
         finally:
             timer.cancel()
+            # A cancelled future keeps the traceback, which keeps this frame: were the future
+            # to be found in it, nobody could free the three.
+            del waiter
+
+    def _pass_on(self, given: asyncio.Future[Member]) -> None:
+        """Take back what was given to a caller in the very moment it was cancelled."""
+        if not given.cancelled() and given.exception() is None:
+            self._sessions.release(given.result(), asyncio.get_running_loop().time())
 
     def _queue_up(self, tx: Transaction, loop: asyncio.AbstractEventLoop, now: float) -> Waiter:
         """A place in the queue, unless it is known to be of no use."""
@@ -385,9 +390,8 @@ class Pool:
         self._refuse_the_hopeless(patience, tx.background, now)
         waiter = Waiter(loop.create_future(), now, now + patience, tx.background)
         self._queue.add(waiter, now)
-        if now >= self._review_at:
-            self._review_at = now + _REVIEW
-            self._shed_the_hopeless(now)
+        if self._review is None:
+            self._review = loop.call_later(_REVIEW, self._shed_the_hopeless)
         sessions.begin()
         sessions.grow()
         return waiter
@@ -414,9 +418,15 @@ class Pool:
             self._counters.sheds += 1
             raise _overloaded("no connection will come free in time", expected, patience)
 
-    def _shed_the_hopeless(self, now: float) -> None:
+    def _shed_the_hopeless(self) -> None:
+        """Look through the queue, time and again as long as somebody waits."""
+        loop, self._review = asyncio.get_running_loop(), None
+        if not self._queue:
+            return
+        self._review = loop.call_later(_REVIEW, self._shed_the_hopeless)
         if self._shut:
             return
+        now = loop.time()
         for waiter, expected in self._queue.hopeless(now):
             self._queue.discard(waiter, now)
             self._shed(waiter, "no connection will come free in time", expected)
