@@ -324,17 +324,16 @@ class Budget:
     def plan_soon(self) -> None:
         """See who could get what, in a moment."""
         loop = asyncio.get_running_loop()
-        due = max(self._planned_at + _SOON, loop.time())
+        self._plan_at(max(self._planned_at + _SOON, loop.time()))
+
+    def _plan_at(self, due: float) -> None:
         if self._timer is not None:
             if self._due <= due:
                 return
             self._timer.cancel()
-        self._plan_at(loop, due)
-
-    def _plan_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         # Not every loop's handles say when they are due.
         self._due = due
-        self._timer = loop.call_at(due, self._plan)
+        self._timer = asyncio.get_running_loop().call_at(due, self._plan)
 
     def _may_take(self, pool: Claimant) -> bool:
         free = self._total - sum(self._held.values())
@@ -366,4 +365,4 @@ class Budget:
         for n in plans.takes:
             pools[n].give()
         if self.contested:
-            self._plan_at(loop, now + _AGAIN)
+            self._plan_at(now + _AGAIN)

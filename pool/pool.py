@@ -19,9 +19,9 @@ Invariants
   `max_waiting`. A caller is in it as long as nothing was given to it; one that is cancelled
   after something was given to it gives it on. Nobody queues while a session is idle, unless
   the pool is paused.
-* Everybody who waits is told something in the end: a session, `PoolTimeout` when the time is
-  up, `PoolOverloaded` when it will not be enough, `ConnectionFailed` when the database stays
-  away or the pool is closed.
+* Everybody who waits is told something in the end: a session; `PoolTimeout` when the time is
+  up; `PoolOverloaded` when it will not be enough, or was not though others were served all
+  the while; `ConnectionFailed` when the database stays away or the pool is closed.
 * An idle session is outside a transaction and awaits no answer. A session whose state is
   unknown, because its caller was cancelled, its connection broke or its transaction did not
   end, is closed and never used again, unless `Session.recover` has found out its state.
@@ -207,13 +207,12 @@ class Pool:
             return await self._finish_on(member, tx)
         try:
             return await self._run_on(member, tx)
-        except ConnectionLost:
+        except (ConnectionLost, DatabaseError) as error:
+            if isinstance(error, DatabaseError) and error.sqlstate not in _GOING:
+                raise
             # Those that are idle may be as dead, and notice as late.
             self._sessions.distrust()
-            if not self._may_run_again(tx):
-                raise
-        except DatabaseError as error:
-            if error.sqlstate not in _GOING or not self._may_run_again(tx):
+            if tx.access != "read only" or self._sessions.closed:
                 raise
         self._counters.retries += 1
         return await self._run_on(await self._acquire(tx), tx)
@@ -323,9 +322,6 @@ class Pool:
         settings = cut_to(tx.settings, left)
         return tx if settings is tx.settings else replace(tx, settings=settings)
 
-    def _may_run_again(self, tx: Transaction) -> bool:
-        return tx.access == "read only" and not self._sessions.closed
-
     async def _acquire(self, tx: Transaction) -> Member:
         """A session for the caller's own; it must come back through `release`."""
         now = asyncio.get_running_loop().time()
@@ -401,7 +397,13 @@ class Pool:
         if self._queue.discard(waiter, now) and not waiter.future.done():
             self._counters.timeouts += 1
             self._waits.add(now - waiter.since, now)
-            waiter.future.set_exception(PoolTimeout(waiter.until - waiter.since))
+            # Others were served all the while: it is the number of callers.
+            expected = None if self._shut else self._queue.estimate()
+            waiter.future.set_exception(
+                PoolTimeout(waiter.until - waiter.since)
+                if expected is None
+                else _overloaded("no connection came free in time", expected, 0.0)
+            )
 
     # -- whom it does not let wait --------------------------------------------------------
 

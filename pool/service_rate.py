@@ -2,10 +2,10 @@
 
 In: when the queue began and ceased to have someone in it, and each time one of them was
 served. Out: a rate, or None. Only the time counts during which somebody waited: what a pool
-serves while nobody waits says how often it is asked, not what it can do. The rate is the best
-one of the last slices of such time, so that it errs on the side of those who ask, follows at
-once when service becomes faster, and slowly when it becomes slower. Times are in seconds on
-one monotonic clock.
+serves while nobody waits says how often it is asked, not what it can do. The rate is that of
+the last slices of such time, or of the very last one when that is better: it follows at once
+when service becomes faster, and within seconds when it becomes slower. Times are in seconds
+on one monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections import deque
 from typing import Final
 
 _SLICE: Final = 1.0
-_SLICES: Final = 10
+_SLICES: Final = 5
 _NEEDED_SLICES: Final = 2
-_NEEDED_SERVED: Final = 10
+_NEEDED_SERVED: Final = 5
 _FORGET_AFTER: Final = 30.0
 
 
 class ServiceRate:
-    """The rate of one queue; it remembers ten slices of a second, and for half a minute."""
+    """The rate of one queue; it remembers five slices of a second, and for half a minute."""
 
     __slots__ = ("_last", "_served", "_since", "_slices", "_spent")
 
@@ -50,11 +50,14 @@ class ServiceRate:
         self._account(now)
 
     def per_second(self) -> float | None:
-        """How many are served in a second at best, None when too little was seen."""
-        known = len(self._slices)
-        if known < _NEEDED_SLICES or sum(s for s, _ in self._slices) < _NEEDED_SERVED:
+        """How many are served in a second, None when too little was seen."""
+        if len(self._slices) < _NEEDED_SLICES:
             return None
-        return max(served / spent for served, spent in self._slices)
+        served = sum(served for served, _ in self._slices)
+        if served < _NEEDED_SERVED:
+            return None
+        last = self._slices[-1]
+        return max(served / sum(spent for _, spent in self._slices), last[0] / last[1])
 
     def _account(self, now: float) -> None:
         if self._since is None:

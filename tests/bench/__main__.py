@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # PostgreSQL does not run as root: its user must get through to its directory.
         scratch.chmod(0o711)
         database = stack.enter_context(EmbeddedPostgres(scratch / "pg"))
-        conditions = asyncio.run(_prepare(database)) | {
+        conditions = asyncio.run(prepare(database)) | {
             "python": platform.python_version(),
             "cpus": os.cpu_count() or 0,
             "driver": options.driver,
@@ -111,7 +111,7 @@ def _measure(
     return [line_of(scenario.name, engine, loads[engine], yardsticks) for engine in ports]
 
 
-async def _prepare(database: EmbeddedPostgres) -> dict[str, str | int]:
+async def prepare(database: EmbeddedPostgres) -> dict[str, str | int]:
     """Load the schema into a database of its own; say what server it is."""
     connection = await asyncpg.connect(database.dsn)
     try:

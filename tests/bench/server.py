@@ -43,8 +43,9 @@ def write_config(dsn: str, engine: str, *, pool: int, scratch: Path) -> Path:
 
 
 @contextmanager
-def running_server(config: Path, port: int) -> Iterator[None]:
-    """`edgerest serve` with this configuration, which listens on `port`, until left."""
+def running_server(config: Path, port: int) -> Iterator[int]:
+    """`edgerest serve` with this configuration, which listens on `port`, until left; its
+    process."""
     log = config.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -55,7 +56,7 @@ def running_server(config: Path, port: int) -> Iterator[None]:
         )
     try:
         _wait_until_it_answers(process, port, log)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:

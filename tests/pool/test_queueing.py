@@ -123,9 +123,11 @@ def test_a_rate_is_known_after_two_seconds_of_waiting() -> None:
     # Faster is believed at once, slower when the faster times are forgotten.
     now = served(rate, now, per_second=200, seconds=2)
     assert rate.per_second() == pytest.approx(200, rel=0.05)
-    now = served(rate, now, per_second=10, seconds=5)
-    assert rate.per_second() == pytest.approx(200, rel=0.05)
-    now = served(rate, now, per_second=10, seconds=10)
+    now = served(rate, now, per_second=10, seconds=2)
+    found = rate.per_second()
+    assert found is not None
+    assert found > 50
+    now = served(rate, now, per_second=10, seconds=4)
     assert rate.per_second() == pytest.approx(10, rel=0.1)
     rate.end(now)
     rate.begin(now + 60)
