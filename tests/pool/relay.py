@@ -24,6 +24,8 @@ class Relay:
         self.turns = 0
         self.port = 0
         self.connections = 0
+        self._to_swallow = 0
+        self.swallowed = 0
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -62,6 +64,11 @@ class Relay:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
+    def swallow(self, connections: int) -> None:
+        """Close the next so many connections after their first message, and pass on nothing:
+        as a server does that takes a request to cancel and has nothing to cancel."""
+        self._to_swallow = connections
+
     def hold(self) -> None:
         """Pass on no more bytes: a network that swallows everything."""
         self._flowing.clear()
@@ -73,6 +80,12 @@ class Relay:
         self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter
     ) -> None:
         self.connections += 1
+        if self._to_swallow:
+            self._to_swallow -= 1
+            await client_in.read(65536)
+            client_out.close()
+            self.swallowed += 1
+            return
         try:
             server_in, server_out = await asyncio.open_unix_connection(self._socket_path)
         except OSError:

@@ -227,3 +227,36 @@ async def test_a_cancelled_commit_is_whole_or_not_at_all(
     assert {row["count"] for row in counts} <= {50}
     acknowledged = {n for n, end in enumerate(ends) if end is None}
     assert acknowledged <= {row["n"] for row in counts}
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_request_to_cancel_that_is_lost_is_made_again(
+    relay: Relay, admin: Admin, closes: bool
+) -> None:
+    """Such as one that reaches the server between two statements of a group."""
+    target = parse_dsn(relay.dsn(), application_name="again", env={})
+    session = await connect(target)
+    before = relay.connections
+    relay.swallow(1)
+    task = asyncio.create_task(session.fetch(Statement("select pg_sleep(60)")))
+
+    async def running() -> bool:
+        return await sessions_of(admin, "again", "active") == 1
+
+    await until(running)
+    task.cancel()
+    await asyncio.wait({task})
+    async with asyncio.timeout(10):
+        if closes:
+            await session.close(5)
+        else:
+            assert await session.recover(5)
+    # The first came to nothing; one after it has ended the query.
+    assert relay.connections >= before + 2
+    assert relay.swallowed == 1
+
+    async def ended() -> bool:
+        return await sessions_of(admin, "again", "active") == 0
+
+    await until(ended)
+    await session.close(5)
