@@ -54,11 +54,13 @@ def after_failure(
     *,
     began: float | None = None,
     alive: bool = False,
+    known: bool = False,
 ) -> Outage:
     """The outage as it stands when an attempt has failed at the time `now`.
 
     `began`: when the attempt began. `alive`: other sessions go on, so that the outage, if it
-    is one, begins now.
+    is one, begins now. `known`: the database has let this user in before, so that a refusal
+    may pass: a password is being rotated.
     """
     failures = before.failures + 1 if before is not None else 1
     pause = min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE)
@@ -69,5 +71,5 @@ def after_failure(
         retry_at=now + pause,
         reason=failure.reason,
         sqlstate=failure.sqlstate,
-        refused=failure.refused,
+        refused=failure.refused and not known,
     )

@@ -488,7 +488,8 @@ class Sessions:
 
     def _note_failure(self, failure: ConnectionFailed, began: float, now: float) -> None:
         alive = self.alive
-        outage = after_failure(self.outage, failure, now, began=began, alive=alive)
+        known = self.counters.connects > 0
+        outage = after_failure(self.outage, failure, now, began=began, alive=alive, known=known)
         self.outage = outage
         loop = asyncio.get_running_loop()
         timers = self._timers

@@ -14,7 +14,7 @@ import pytest
 
 from pool import Pool
 from pool.connection import connect
-from pool.dsn import parse_dsn
+from pool.dsn import Dsn, parse_dsn
 from pool.embedded import EmbeddedPostgres
 from pool.session import Session
 from tests.pool.relay import Relay
@@ -87,7 +87,7 @@ async def make_pool(server: EmbeddedPostgres) -> AsyncIterator[MakePool]:
     """Makes pools with an application name of their own, and closes them."""
     pools: list[Pool] = []
 
-    def make(dsn: str | None = None, **options: object) -> Pool:
+    def make(dsn: Dsn | None = None, **options: object) -> Pool:
         options.setdefault("application_name", f"pool-{secrets.token_hex(4)}")
         pool = Pool(dsn or server.dsn, **options)  # type: ignore[arg-type]
         pools.append(pool)

@@ -17,7 +17,7 @@ from pool.dsn import Keepalive, Source, Target, parse_dsn
 from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionFailed
 from pool.model import Statement
-from tests.pool.conftest import execute
+from tests.pool.conftest import MakePool, execute
 
 
 def parsed(dsn: str, env: Mapping[str, str] | None = None) -> Target:
@@ -258,6 +258,28 @@ async def test_a_new_password_is_read_when_the_old_one_is_refused(
     password.write_text(base % "second")
     await (await connect(source)).close(5)
     assert "second" in source.target.uri
+
+
+async def test_callers_wait_while_a_password_is_rotated(
+    make_pool: MakePool, server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """The database has the new one first; a user that was never let in is told at once."""
+    uri = tmp_path / "uri"
+    await execute(server.dsn, "create role rotating login password 'first'")
+    base = f"postgresql://rotating:%s@127.0.0.1:{server.port}/postgres?sslmode=disable"
+    uri.write_text(base % "first")
+    pool = make_pool(uri.read_text, size=1)
+    one = Statement("select 1")
+    await pool.fetch(one)
+    await execute(server.dsn, "alter role rotating password 'second'")
+    pool.reconnect()
+    waiting = asyncio.create_task(pool.fetch(one))
+    await asyncio.wait({waiting}, timeout=0.3)
+    assert not waiting.done()
+    uri.write_text(base % "second")
+    assert (await waiting)[0][0] == 1
+    with pytest.raises(ConnectionFailed, match="password"):
+        await make_pool(base % "third", size=1).fetch(one)
 
 
 async def test_connections_notice_when_the_peer_has_vanished(server: EmbeddedPostgres) -> None:
