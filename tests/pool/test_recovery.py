@@ -135,9 +135,10 @@ async def test_a_storm_of_callers_that_go(
     await asyncio.wait({bystander})
     # It was cancelled by us, and by nobody before.
     assert bystander.cancelled()
-    assert len(seen) > 20
+    assert len(seen) > 5
     if prepared:
-        assert len(set(seen)) <= 3 * size
+        # Closed instead, there would be some hundreds.
+        assert len(set(seen)) <= 10 * size
 
 
 async def test_a_query_that_evades_is_asked_again(session: Session, admin: Admin) -> None:
