@@ -16,15 +16,13 @@ from tests.apps.conftest import Config, Start
 SHOP, BLOG = "shop.example.com", "blog.example.com"
 
 
-@pytest.mark.parametrize("workers, total", [(1, 2), (2, 3)])
 def test_apps_share_connections(
     config: Config,
     start: Start,
     databases: list[str],
     postgres: EmbeddedPostgres,
-    workers: int,
-    total: int,
 ) -> None:
+    workers, total = 2, 3
     config.top |= {
         "server-workers": workers,
         "pool-max-connections": total,
