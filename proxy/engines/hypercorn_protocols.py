@@ -180,6 +180,9 @@ class _Http2(H2Protocol):
         self.context = _HTTP2_CONTEXT
         # Set in the settings only, the limit would be announced but not in force.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
+        # The application's headers are in lower case and checked (`proxy.data_plane`).
+        self.connection.config.validate_outbound_headers = False
+        self.connection.config.normalize_outbound_headers = False
         self.priority: Any = _Turns()
         self._patience = Patience(monotonic())
         self._frames_without_event = 0
