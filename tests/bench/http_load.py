@@ -1,4 +1,4 @@
-"""The load: HTTP/2 requests with prior knowledge, a fixed number always in flight.
+"""The load: HTTP/2 with prior knowledge or HTTP/1.1, a fixed number always in flight.
 
 In: a scenario and the server's address. Out: a `Load`. h2load (of nghttp2) does it where
 it is installed; else a client of our own on the `h2` library, which is slower than a fast
@@ -38,6 +38,28 @@ WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the conn
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How requests are sent: over so many connections, with so many in flight on each.
+
+    `requests`: after how many a connection is closed and another one made; None: never.
+    """
+
+    name: str
+    connections: int
+    streams: int = 1
+    http: Literal["1.1", "2"] = "2"
+    requests: int | None = None
+
+
+WAYS: Final = (
+    Way("h2 16x4", 16, 4),
+    Way("h1 16", 16, http="1.1"),
+    Way("h1 64", 64, http="1.1"),
+    Way("short h2", 16, requests=20),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """What one run came to: durations in milliseconds, rate in requests per second.
 
@@ -68,48 +90,65 @@ def best_driver() -> Driver:
 
 
 def run_http(
-    scenario: Scenario,
-    port: int,
-    driver: Driver,
-    *,
-    connections: int,
-    streams: int,
-    seconds: int,
-    scratch: Path,
+    scenario: Scenario, port: int, driver: Driver, way: Way, *, seconds: int, scratch: Path
 ) -> Load:
-    """Keep `streams` requests in flight on each connection to 127.0.0.1:`port`."""
+    """Send `scenario` to 127.0.0.1:`port` in this way for so many seconds.
+
+    The built-in client speaks HTTP/2 over connections that last.
+    """
     if driver == "h2load":
-        return _run_h2load(scenario, port, connections, streams, seconds, scratch)
-    return asyncio.run(_run_built_in(scenario, port, connections, streams, seconds))
+        run = _run_h2load if way.requests is None else _run_short
+        return run(scenario, port, way, seconds, scratch)
+    return asyncio.run(_run_built_in(scenario, port, way, seconds))
 
 
 # --- h2load ------------------------------------------------------------------------------
 
 
-def _run_h2load(
-    scenario: Scenario, port: int, connections: int, streams: int, seconds: int, scratch: Path
-) -> Load:
+def _run_h2load(scenario: Scenario, port: int, way: Way, seconds: int, scratch: Path) -> Load:
+    timing = [f"--duration={seconds}", f"--warm-up-time={WARM_UP}"]
+    answers = _h2load(scenario, port, way, timing, seconds + WARM_UP, scratch)
+    durations = _as_wanted(scenario, answers)
+    return load_of(durations, seconds, len(answers) - len(durations))
+
+
+def _run_short(scenario: Scenario, port: int, way: Way, seconds: int, scratch: Path) -> Load:
+    """Rounds of connections that are made, used and closed; their making counts."""
+    assert way.requests is not None
+    asked = [f"--requests={way.connections * way.requests}"]
+    answers: list[tuple[str, float]] = []
+    began = time.perf_counter()
+    while time.perf_counter() < began + seconds:
+        answers += _h2load(scenario, port, way, asked, seconds, scratch)
+    elapsed = time.perf_counter() - began
+    durations = _as_wanted(scenario, answers)
+    return load_of(durations, elapsed, len(answers) - len(durations))
+
+
+def _as_wanted(scenario: Scenario, answers: Sequence[tuple[str, float]]) -> list[float]:
+    return [took for status, took in answers if status.startswith(scenario.wanted)]
+
+
+def _h2load(
+    scenario: Scenario, port: int, way: Way, timing: list[str], seconds: int, scratch: Path
+) -> list[tuple[str, float]]:
+    """The status of each answer and how many seconds it took."""
     targets, log, body = scratch / "targets", scratch / "h2load.log", scratch / "body"
     targets.write_text(
         "".join(f"http://127.0.0.1:{port}{target}\n" for target in scenario.targets)
     )
     log.unlink(missing_ok=True)
-    command = ["h2load", f"--clients={connections}", f"--max-concurrent-streams={streams}"]
-    command += [f"--duration={seconds}", f"--warm-up-time={WARM_UP}"]
+    command = ["h2load", f"--clients={way.connections}", *timing]
+    command += ["--h1"] if way.http == "1.1" else [f"--max-concurrent-streams={way.streams}"]
     command += [f"--input-file={targets}", f"--log-file={log}"]
     command += [f"--header={name}: {value}" for name, value in scenario.headers]
     if scenario.body is not None:
         body.write_bytes(scenario.body)
         command.append(f"--data={body}")
-    subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, timeout=seconds + WARM_UP + 60
-    )
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=seconds + 60)
     # Each line: when it started, the status, how long it took; times in microseconds.
     answers = [line.split("\t") for line in log.read_text().splitlines()]
-    durations = [
-        int(took) / 1e6 for _, status, took in answers if status.startswith(scenario.wanted)
-    ]
-    return load_of(durations, seconds, len(answers) - len(durations))
+    return [(status, int(took) / 1e6) for _, status, took in answers]
 
 
 # --- the built-in client -----------------------------------------------------------------
@@ -227,16 +266,16 @@ def _heads(scenario: Scenario, authority: str) -> list[list[tuple[str, str]]]:
     ]
 
 
-async def _run_built_in(
-    scenario: Scenario, port: int, connections: int, streams: int, seconds: int
-) -> Load:
+async def _run_built_in(scenario: Scenario, port: int, way: Way, seconds: int) -> Load:
     loop = asyncio.get_running_loop()
     begin = time.perf_counter() + WARM_UP
     tally = _Tally(begin, begin + seconds)
     clients: list[_Client] = []
-    for _ in range(connections):
+    for _ in range(way.connections):
         _, client = await loop.create_connection(
-            lambda: _Client(scenario, f"127.0.0.1:{port}", streams, tally), "127.0.0.1", port
+            lambda: _Client(scenario, f"127.0.0.1:{port}", way.streams, tally),
+            "127.0.0.1",
+            port,
         )
         clients.append(client)
     await asyncio.sleep(tally.end - time.perf_counter())

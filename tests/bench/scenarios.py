@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
+
+import jwt
 
 SCHEMA: Final = "bench"
 ANON_ROLE: Final = "bench_anon"
 SERVER_ROLE: Final = "bench_server"
+SECRET: Final = "a secret for benchmarks that is long enough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,13 @@ class Scenario:
         return "GET" if self.body is None else "POST"
 
 
+def _bearer(claims: dict[str, str]) -> tuple[str, str]:
+    return "authorization", f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"
+
+
+_WRITES: Final = (("content-type", "application/json"), ("prefer", "return=minimal"))
+_NOTE: Final = {"title": "A note", "body": "Written by the benchmark."}
+
 SCENARIOS: Final = (
     Scenario("single row", tuple(f"/clients?id=eq.{number}" for number in range(1, 101))),
     Scenario("100 rows", ("/tasks?order=id&limit=100",)),
@@ -41,9 +52,14 @@ SCENARIOS: Final = (
         ),
     ),
     Scenario(
-        "insert",
-        ("/notes",),
-        (("content-type", "application/json"), ("prefer", "return=minimal")),
-        b'{"title":"A note","body":"Written by the benchmark."}',
+        "rls and token",
+        tuple(
+            f"/accounts?balance=gte.{number}&order=id&limit=10&select=id,owner,balance"
+            for number in range(1, 101)
+        ),
+        (_bearer({"role": "bench_user", "sub": "user7"}),),
     ),
+    Scenario("rpc", tuple(f"/rpc/clients_named?part=Client%20{n}" for n in range(1, 10))),
+    Scenario("insert", ("/notes",), _WRITES, json.dumps(_NOTE).encode()),
+    Scenario("bulk insert", ("/notes",), _WRITES, json.dumps([_NOTE] * 1000).encode()),
 )

@@ -3,10 +3,11 @@
 
 create role bench_anon nologin;
 create role bench_server login noinherit;
-grant bench_anon to bench_server;
+create role bench_user nologin;
+grant bench_anon, bench_user to bench_server;
 
 create schema bench;
-grant usage on schema bench to bench_anon;
+grant usage on schema bench to bench_anon, bench_user;
 
 create table bench.clients (
   id int primary key,
@@ -46,5 +47,22 @@ insert into bench.projects
 insert into bench.tasks
   select i, 1 + i % 5000, 'Task ' || i, i % 3 = 0 from generate_series(1, 20000) i;
 
-grant select on all tables in schema bench to bench_anon;
+
+create table bench.accounts (
+  id int primary key,
+  owner text not null,
+  balance int not null
+);
+create index on bench.accounts (owner);
+alter table bench.accounts enable row level security;
+create policy own on bench.accounts for select to bench_user
+  using (owner = (current_setting('request.jwt.claims', true)::json ->> 'sub'));
+insert into bench.accounts
+  select i, 'user' || i % 100, i % 1000 from generate_series(1, 10000) i;
+
+create function bench.clients_named(part text) returns setof bench.clients
+  language sql stable
+  as $$ select * from bench.clients where name = part $$;
+
+grant select on all tables in schema bench to bench_anon, bench_user;
 grant insert on bench.notes to bench_anon;

@@ -1,20 +1,23 @@
-"""The server under measurement: `edgerest serve` as a process of its own."""
+"""The servers under measurement, each a process of its own on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA
+from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA, SECRET
 
 _START_TIMEOUT: Final = 30.0  # seconds
 _STOP_TIMEOUT: Final = 15.0
@@ -24,38 +27,96 @@ class ServerError(Exception):
     """The server did not come up, or did not do what the scenarios ask."""
 
 
-def write_config(dsn: str, engine: str, *, pool: int, scratch: Path) -> Path:
-    """A configuration file that serves the database `dsn` on a free port of 127.0.0.1."""
-    path = scratch / f"{engine}.toml"
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server: how it is started, and what of the scenarios and HTTP it does."""
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    scenarios: frozenset[str] | None = None
+    http: frozenset[str] = frozenset(("1.1", "2"))
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def write_config(
+    dsn: str, engine: str, *, pool: int, scratch: Path, workers: int = 1, settings: str = ""
+) -> Path:
+    """A configuration file that serves the database `dsn` on a free port of 127.0.0.1.
+
+    `pool` connections are shared out among the workers; `settings` are lines to add.
+    """
+    path = scratch / f"{engine}-{workers}.toml"
     values: dict[str, str | int] = {
         "db-uri": dsn,
         "db-schemas": SCHEMA,
         "db-anon-role": ANON_ROLE,
-        "db-pool": pool,
+        "db-pool": max(pool // workers, 1),
+        "jwt-secret": SECRET,
         "server-host": "127.0.0.1",
-        "server-port": _free_port(),
-        "server-engine": engine,
+        "server-port": free_port(),
         "log-level": "error",
     }
+    if engine != "postgrest":
+        values |= {"server-engine": engine, "server-workers": workers}
     # A JSON string or number is a TOML one.
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    path.write_text(lines + settings)
     return path
 
 
+def port_in(config: Path) -> int:
+    """The port that a configuration file of ours names."""
+    lines = config.read_text().splitlines()
+    return next(int(line.split("=")[1]) for line in lines if line.startswith("server-port"))
+
+
+def edgerest(
+    dsn: str, engine: str, workers: int, *, pool: int, scratch: Path, settings: str = ""
+) -> Contender:
+    """edgerest on one of its engines."""
+    config = write_config(
+        dsn, engine, pool=pool, scratch=scratch, workers=workers, settings=settings
+    )
+    command = str(Path(sys.executable).with_name("edgerest"))
+    name = engine if workers == 1 else f"{engine} x{workers}"
+    return Contender(name, (command, "serve", str(config)), port_in(config))
+
+
+def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
+    """PostgREST, where POSTGREST_BIN names its program, and an endpoint written by hand,
+    where the extra `bench` is installed."""
+    program = os.environ.get("POSTGREST_BIN")
+    if program:
+        config = write_config(dsn, "postgrest", pool=pool, scratch=scratch)
+        yield Contender("postgrest", (program, str(config)), port_in(config))
+    if importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn"):
+        port = free_port()
+        yield Contender(
+            "fastapi",
+            (sys.executable, "-m", "tests.bench.handwritten", str(port)),
+            port,
+            frozenset(("single row", "insert")),
+            frozenset(("1.1",)),
+            (("BENCH_DSN", dsn), ("BENCH_POOL", str(pool))),
+        )
+
+
 @contextmanager
-def running_server(config: Path, port: int) -> Iterator[int]:
-    """`edgerest serve` with this configuration, which listens on `port`, until left; its
-    process."""
-    log = config.with_suffix(".log")
+def running(contender: Contender, scratch: Path) -> Iterator[int]:
+    """The contender, until left; its process id."""
+    log = scratch / f"{contender.name}.log"
+    environment = {**os.environ, **dict(contender.environment)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("edgerest"), "serve", config],
+            contender.command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=environment,
         )
     try:
-        _wait_until_it_answers(process, port, log)
+        _wait_until_it_answers(process, contender, log)
         yield process.pid
     finally:
         process.terminate()
@@ -66,8 +127,10 @@ def running_server(config: Path, port: int) -> Iterator[int]:
             process.wait()
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    url = f"http://127.0.0.1:{port}{SCENARIOS[0].targets[0]}"
+def _wait_until_it_answers(
+    process: subprocess.Popen[bytes], contender: Contender, log: Path
+) -> None:
+    url = f"http://127.0.0.1:{contender.port}{SCENARIOS[0].targets[0]}"
     deadline = time.monotonic() + _START_TIMEOUT
     said = "nothing"
     while time.monotonic() < deadline:
@@ -82,10 +145,17 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
                 return
             said = f"{answer.status_code} {answer.text}"
         time.sleep(0.05)
-    raise ServerError(f"edgerest did not answer; last: {said}; its log:\n{log.read_text()}")
+    told = f"{contender.name} did not answer; last: {said}; its log:\n{log.read_text()}"
+    raise ServerError(told)
 
 
-def _free_port() -> int:
+def children_of(pid: int) -> Sequence[int]:
+    """A process and its children, workers included."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return pid, *(int(child) for child in listed)
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pool.model import Statement, Transaction
 from tests.bench.http_load import Load, load_of
-from tests.bench.report import line_of
+from tests.bench.report import as_svg, line_of, warning_of
 from tests.bench.sql_load import PgbenchError, script_of
 
 READ = Transaction(Statement('select * from "t" where id = $1', ("7",)))
@@ -87,7 +88,29 @@ def test_percentiles_are_measured_durations_in_order(durations: list[float]) -> 
 
 def test_a_line_has_the_medians_and_all_failures() -> None:
     loads = [Load(100, 1, 9, 0), Load(300, 3, 7, 2), Load(200, 2, 8, 1)]
-    line = line_of("read", "hypercorn", loads, [200, 400, 1000])
+    others = [Load(50, 1, 1, 0), Load(100, 1, 1, 0), Load(400, 1, 1, 0)]
+    line = line_of("read", "h2", "hypercorn", loads, [200, 400, 1000], others)
     assert (line.rate, line.p50, line.p99, line.pgbench) == (200, 2, 8, 400)
     assert line.ratio == 0.5
+    assert line.beside == 2
     assert line.failed == 3
+
+
+def test_a_machine_that_did_other_things_is_told_of() -> None:
+    loads = [Load(100, 1, 9, 0)] * 2
+    quiet = line_of("read", "h2", "hypercorn", loads, [200, 210])
+    noisy = line_of("write", "h2", "hypercorn", loads, [200, 300])
+    assert warning_of([quiet]) is None
+    told = warning_of([quiet, noisy])
+    assert told is not None
+    assert "50%" in told
+    assert "write" in told
+    assert "read" not in told
+
+
+def test_the_chart_has_a_bar_for_each_line() -> None:
+    lines = [line_of(f"<{n}>", "h2", "granian", [Load(n, 1, 1, 0)], [4]) for n in (1, 2)]
+    root = ET.fromstring(as_svg(lines))  # noqa: S314 (our own)
+    bars = root.findall("{http://www.w3.org/2000/svg}rect")[1:]
+    assert [float(bar.attrib["width"]) for bar in bars] == [195.0, 390.0]
+    assert "&lt;1&gt;, h2, granian" in as_svg(lines)
