@@ -22,7 +22,8 @@ class Line:
     `rate` in requests per second, `p50` and `p99` in milliseconds, `pgbench` in
     transactions per second, `ratio` the median of each round's rate over its pgbench,
     `beside` that of its rate over PostgREST's where that ran, `spread` how far the pgbench
-    runs were apart, as a share of the slowest. `failed` is summed up over the rounds.
+    runs were apart, as a share of the slowest. `failed` is summed up over the rounds, as are
+    `answers`, for each second of a round.
     """
 
     scenario: str
@@ -35,6 +36,7 @@ class Line:
     ratio: float
     spread: float
     failed: int
+    answers: float
     beside: float | None = None
 
 
@@ -60,6 +62,7 @@ def line_of(
         ),
         spread=max(yardsticks) / min(yardsticks) - 1,
         failed=sum(load.failed for load in loads),
+        answers=sum(load.rate for load in loads),
         beside=None
         if postgrest is None
         else median(

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -103,8 +104,9 @@ def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
 
 
 @contextmanager
-def running(contender: Contender, scratch: Path) -> Iterator[int]:
-    """The contender, until left; its process id."""
+def running(contender: Contender, scratch: Path, authority: str | None = None) -> Iterator[int]:
+    """The contender, until left; its process id. With TLS, `authority` is the file of the
+    certificate to trust."""
     log = scratch / f"{contender.name}.log"
     environment = {**os.environ, **dict(contender.environment)}
     with log.open("wb") as output:
@@ -116,7 +118,7 @@ def running(contender: Contender, scratch: Path) -> Iterator[int]:
             env=environment,
         )
     try:
-        _wait_until_it_answers(process, contender, log)
+        _wait_until_it_answers(process, contender, log, authority)
         yield process.pid
     finally:
         process.terminate()
@@ -128,16 +130,18 @@ def running(contender: Contender, scratch: Path) -> Iterator[int]:
 
 
 def _wait_until_it_answers(
-    process: subprocess.Popen[bytes], contender: Contender, log: Path
+    process: subprocess.Popen[bytes], contender: Contender, log: Path, authority: str | None
 ) -> None:
-    url = f"http://127.0.0.1:{contender.port}{SCENARIOS[0].targets[0]}"
+    scheme = "http" if authority is None else "https"
+    url = f"{scheme}://127.0.0.1:{contender.port}{SCENARIOS[0].targets[0]}"
+    verify = ssl.create_default_context(cafile=authority)
     deadline = time.monotonic() + _START_TIMEOUT
     said = "nothing"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            answer = httpx.get(url, timeout=2)
+            answer = httpx.get(url, timeout=2, verify=verify)
         except httpx.TransportError as error:
             said = repr(error)
         else:
