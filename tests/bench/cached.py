@@ -23,10 +23,9 @@ import asyncpg
 import httpx
 
 from pool.embedded import EmbeddedPostgres
-from proxy.settings import load_settings
-from tests.bench.http_load import Load, best_driver, run_http
+from tests.bench.http_load import Load, Way, best_driver, run_http
 from tests.bench.scenarios import SERVER_ROLE, Scenario
-from tests.bench.server import running_server, write_config
+from tests.bench.server import edgerest, running
 
 _VIEW: Final = """
 create view bench.kept with (security_invoker) as select * from bench.clients;
@@ -52,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"driver {driver}, {options.seconds} s a run, {options.rounds} rounds")
         for engine in options.engine:
             dsn = database.dsn_for("postgres", SERVER_ROLE)
-            config = write_config(dsn, engine, pool=8, scratch=scratch)
-            port = load_settings(config, {}).settings.server_port
-            with running_server(config, port):
-                failed += _measure(engine, port, options, scratch)
+            contender = edgerest(dsn, engine, 1, pool=8, scratch=scratch)
+            with running(contender, scratch):
+                failed += _measure(engine, contender.port, options, scratch)
     return 1 if failed else 0
 
 
@@ -72,8 +70,7 @@ def _measure(engine: str, port: int, options: argparse.Namespace, scratch: Path)
                 scenario,
                 port,
                 best_driver(),
-                connections=options.connections,
-                streams=options.streams,
+                Way("h2", options.connections, options.streams),
                 seconds=options.seconds,
                 scratch=scratch,
             )

@@ -33,7 +33,6 @@ async def connected(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=connected)
 
 
-@app.get("/clients")
 async def clients(id: str) -> Response:
     """The client with the id of `id=eq.1`."""
     body = await app.state.pool.fetchval(
@@ -43,7 +42,6 @@ async def clients(id: str) -> Response:
     return Response(body, media_type="application/json")
 
 
-@app.post("/notes", status_code=201)
 async def notes(note: dict[str, Any]) -> Response:
     """Keeps a note."""
     await app.state.pool.execute(
@@ -51,6 +49,9 @@ async def notes(note: dict[str, Any]) -> Response:
     )
     return Response(status_code=201)
 
+
+app.add_api_route("/clients", clients, methods=["GET"])
+app.add_api_route("/notes", notes, methods=["POST"], status_code=201)
 
 if __name__ == "__main__":
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
