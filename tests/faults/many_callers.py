@@ -24,10 +24,9 @@ from typing import Final
 import httpx
 
 from pool.embedded import EmbeddedPostgres
-from proxy.settings import load_settings
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SERVER_ROLE
-from tests.bench.server import running_server, write_config
+from tests.bench.server import edgerest, running
 
 _TARGET: Final = "/clients?id=eq.1"
 
@@ -58,9 +57,9 @@ def crowd(engine: str, *, requests: int, connections: int, streams: int, pool: i
         with EmbeddedPostgres(scratch / "pg", durable=False) as database:
             asyncio.run(prepare(database))
             dsn = database.dsn_for(DATABASE, SERVER_ROLE)
-            config = write_config(dsn, engine, pool=pool, scratch=scratch)
-            port = load_settings(config, {}).settings.server_port
-            with running_server(config, port) as process:
+            contender = edgerest(dsn, engine, 1, pool=pool, scratch=scratch)
+            port = contender.port
+            with running(contender, scratch) as process:
                 statuses, seconds = _send(port, scratch, requests, connections, streams)
                 memory = _peak_memory(process)
                 after = httpx.get(f"http://127.0.0.1:{port}{_TARGET}", timeout=10)

@@ -191,11 +191,15 @@ async def cost_of(scenario: Scenario) -> int:
     for _ in range(3):
         # What is kept for later requests is not what a request costs.
         await _serve(plane, scenario)
-    with _Counter() as counter:
-        status = await asyncio.create_task(_serve(plane, scenario))
-    if not 200 <= status < 300:
-        raise RuntimeError(f"{scenario.name} was answered {status}")
-    return counter.instructions
+    counted = []
+    for _ in range(3):
+        with _Counter() as counter:
+            status = await asyncio.create_task(_serve(plane, scenario))
+        if not 200 <= status < 300:
+            raise RuntimeError(f"{scenario.name} was answered {status}")
+        counted.append(counter.instructions)
+    # On a busy machine a timer may ring meanwhile.
+    return min(counted)
 
 
 async def costs() -> dict[str, int]:
