@@ -147,6 +147,7 @@ VIEW_ENDPOINTS: Final = (
         "POST /apps/NAME/ACTION",
         "`pause`, `resume`, `drain` or `reconnect` an app; needs `admin-server-token`.",
     ),
+    ("POST /cache/purge", "Forget kept answers; needs the same. See cache-invalidation.md."),
 )
 """What `proxy.admin_view` adds."""
 

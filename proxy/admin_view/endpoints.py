@@ -20,6 +20,9 @@ from typing import Any, Final
 
 from quart import Quart, Response, request
 
+from pool import PoolError
+from proxy.cache.purge import PurgeError
+
 Json = dict[str, Any]
 
 DEFAULT_PATIENCE: Final = 10.0
@@ -35,15 +38,22 @@ async def _no_action(_name: str, _action: str, _patience: float) -> Json | None:
     return None
 
 
+async def _no_purge(_name: str | None, _body: bytes) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What is shown and done: the document; an action on an app within so many seconds, None
-    when there is no such app; the names of the actions; the token that they need."""
+    when there is no such app; the names of the actions; the token that they need. `purge`
+    makes an app (None: the only one) forget kept answers as a body says; False when there is
+    no such app. It raises PurgeError, and PoolError when other servers could not be told."""
 
     document: Callable[[], Awaitable[Json]] = _no_document
     act: Callable[[str, Any, float], Awaitable[Json | None]] = _no_action
     actions: tuple[str, ...] = ()
     token: Callable[[], str | None] = lambda: None
+    purge: Callable[[str | None, bytes], Awaitable[bool]] = _no_purge
 
 
 def add_view(app: Quart, view: View) -> None:
@@ -81,6 +91,29 @@ def add_view(app: Quart, view: View) -> None:
             return _problem(400, f"timeout is a number of seconds up to {LONGEST_PATIENCE:g}")
         result = await view.act(name, action, patience)
         return _problem(404, f"There is no app {name}") if result is None else _json(result)
+
+    _add_purge(app, view)
+
+
+def _add_purge(app: Quart, view: View) -> None:
+    @app.post("/cache/purge", provide_automatic_options=False)
+    async def purge() -> Response:
+        refusal = _refusal(view.token(), request.headers.get("authorization", ""))
+        if refusal is not None:
+            return refusal
+        name, body = request.args.get("app"), await request.get_data()
+        assert isinstance(body, bytes)
+        try:
+            found = await view.purge(name, body)
+        except PurgeError as error:
+            return _problem(400, str(error))
+        except PoolError as error:
+            return _problem(503, f"Other servers could not be told: {error}")
+        if not found:
+            return _problem(404, "Name one of the apps with ?app=")
+        response = Response("", 204)
+        response.headers.pop("content-type", None)
+        return response
 
 
 def content_security_policy(html: str) -> str:

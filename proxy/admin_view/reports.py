@@ -27,8 +27,19 @@ def reports_on(
             act=control.act,
             actions=ACTIONS,
             token=lambda: apps.settings.admin_server_token,
+            purge=lambda name, body: _purge(apps, name, body),
         ),
     )
+
+
+async def _purge(apps: Apps, name: str | None, body: bytes) -> bool:
+    # Workers share what is known to be written.
+    only = next(iter(apps.served.values()), None) if len(apps.served) == 1 else None
+    served = only if name is None else apps.served.get(name)
+    if served is None:
+        return False
+    await served.app.purge(body)
+    return True
 
 
 def _app_report(apps: Apps, name: str) -> AppReport | None:

@@ -105,7 +105,7 @@ def unpack(data: bytes) -> tuple[Entry, Stamp] | None:
     """The entry, without its vector, and its stamp; None for what is none of ours."""
     try:
         packed = _UNPACKER.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     age = max(time.time() - packed.made_at, 0.0)
     entry = Entry(
