@@ -26,12 +26,14 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One answer being made. `tags` and `vector`: the tables its query reads and their
     versions right before it; None as long as it has not begun, or when they are not known.
-    `traits`: what else it depends on."""
+    `traits`: what else it depends on. `blind`: its query has begun, and nobody can tell
+    whether what was written since concerns it."""
 
     def __init__(self) -> None:
         self.tags: frozenset[str] | None = None
         self.traits: frozenset[Trait] = frozenset()
         self.vector: Vector = ()
+        self.blind = False
         self.waiting = 0
         self.task: asyncio.Task[T] | None = None
 
@@ -39,6 +41,7 @@ class Flight(Generic[T]):
         """Its query is about to begin, and depends on what was `found`."""
         self.traits = found.traits
         self.tags = None if found.unknown else found.tags
+        self.blind = self.tags is None
         self.vector = () if self.tags is None else versions.vector(self.tags)
 
 

@@ -402,7 +402,7 @@ class ResponseCache:
     def _is_current(self, flight: Flight[Made]) -> bool:
         """Whether a flight's query sees all that has been written by now."""
         if flight.tags is None:
-            return True
+            return not flight.blind
         return self._versions.unwritten(flight.tags, flight.vector)
 
     # --- the last step of a read ---------------------------------------------------------

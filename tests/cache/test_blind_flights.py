@@ -1,0 +1,16 @@
+"""Who may join a read whose dependencies nobody knows: nobody, once its query has begun."""
+
+from __future__ import annotations
+
+from proxy.cache.dependencies import Dependencies
+from proxy.cache.flights import Flight
+from proxy.cache.versions import Versions
+
+
+def test_a_flight_is_blind_when_a_write_may_concern_it() -> None:
+    flight: Flight[None] = Flight()
+    assert not flight.blind
+    flight.depends_on(Dependencies(unknown=("a function",)), Versions())
+    assert flight.blind
+    flight.depends_on(Dependencies(frozenset(("api.t",))), Versions())
+    assert not flight.blind
