@@ -14,6 +14,10 @@ STAMP := $(VENV)/.installed
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11 python
 AT_LEAST_311 := import sys; sys.exit(sys.version_info < (3, 11))
 
+# Processes that share the tests' files between them, each with a PostgreSQL of its own; a
+# choice of tests is run in this one.
+WORKERS ?= $(if $(ARGS),0,2)
+
 .PHONY: help demo test check format docs site pins bench clean
 
 # Without it Material for MkDocs tells of its successor with each build.
@@ -26,7 +30,7 @@ demo: $(STAMP) ## a private PostgreSQL, a sample schema and the server; Ctrl-C e
 	@$(BIN)/edgerest demo $(ARGS)
 
 test: $(STAMP) ## the tests, against a real PostgreSQL (ARGS="-k name -x" go to pytest)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, import contracts, docs, cost per request
 	$(BIN)/ruff format --check --quiet .

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,7 +55,7 @@ def run_demo(demo: Demo, say: Say) -> int:
     Raises `DemoError`, `pool.PoolError` and `ServerError`; PostgreSQL is stopped by then.
     """
     # Until the server has its own handlers, SIGTERM is to end us as orderly as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _interrupt_on_sigterm()
     with _own(demo.directory):
         _require_free(demo.port)
         secret = _secret(demo.directory)
@@ -67,7 +67,7 @@ def run_demo(demo: Demo, say: Say) -> int:
         try:
             say(f"Starting PostgreSQL in {demo.directory / 'postgres'}")
             postgres.start()
-            asyncio.run(_fill(postgres.dsn, demo.rows, say))
+            _run_interruptibly(_fill(postgres.dsn, demo.rows, say))
             settings = _settings(postgres, secret, demo.port)
             token_file = _write_token(demo.directory, settings)
             return serve(Loaded(settings), on_ready=lambda at: _explain(at, token_file, say))
@@ -126,6 +126,31 @@ def _write_private(path: Path, text: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise DemoError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _interrupt_on_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _run_interruptibly(doing: Coroutine[None, None, None]) -> None:
+    """Run `doing`; KeyboardInterrupt on SIGINT and SIGTERM, as an event loop can bear it.
+
+    Raised in the middle of a loop's own work it may be lost, or worse.
+    """
+
+    async def cancellable() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await doing
+
+    try:
+        asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        # The loop leaves the signal's default behind.
+        _interrupt_on_sigterm()
 
 
 async def _fill(dsn: str, rows: int, say: Say) -> None:

@@ -107,7 +107,7 @@ def test_a_wrong_command_line_is_status_2(args: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "schema", "check", "dump-config"])
 def test_an_address_that_can_not_be_read_is_a_sentence(command: str) -> None:
-    result = run(command, PGRST_DB_URI="host=x nonsense")
+    result = run(command, PGRST_DB_URI="host=x nonsense", PGRST_SERVER_PORT="0")
     assert result.exit_code == 1
     assert result.stdout == ""
     assert 'missing "=" after "nonsense"' in result.stderr

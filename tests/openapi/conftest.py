@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,16 @@ def types(types_uri: str, start_edge: StartEdge) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="package")
 def demo_uri(postgres: EmbeddedPostgres) -> str:
     """Where a database with the demo's schema is."""
+    # Packages that run in one process may ask for it one after the other.
+    name = f"openapi_demo_{secrets.token_hex(4)}"
 
     async def fill() -> None:
-        await execute(postgres.dsn, "create database openapi_demo")
-        pool = Pool(postgres.dsn_for("openapi_demo"), size=1)
+        await execute(postgres.dsn, f'create database "{name}"')
+        pool = Pool(postgres.dsn_for(name), size=1)
         try:
             await data.load(pool, 100, lambda _: None)
         finally:
             await pool.close()
 
     asyncio.run(fill())
-    return postgres.dsn_for("openapi_demo", data.CONNECTING_ROLE)
+    return postgres.dsn_for(name, data.CONNECTING_ROLE)
