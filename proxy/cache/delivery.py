@@ -38,7 +38,7 @@ class Made:
     """An answer as it may be kept: `response` without what differs from use to use, `tag` of
     its content (None: it has no validator), whether it is `compressible`, and the entry it
     was kept in. `code` is that of an error, `timing` the Server-Timing line of its making,
-    `detail` why it was not kept."""
+    `detail` why it was not kept. `alone`: it is for none but the one it was made for."""
 
     response: Response
     tag: bytes | None = None
@@ -47,6 +47,7 @@ class Made:
     code: str | None = None
     detail: str = ""
     timing: Headers = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

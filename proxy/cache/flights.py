@@ -6,7 +6,8 @@ waits any more it is cancelled, and with it the query. One in the background has
 waiting from the start and is brought to its end.
 
 Someone who comes after a write must not get an answer whose query began before it: a flight
-is only joined while `is_current` says so.
+is only joined while `is_current` says so. Nor must anybody get what was made for another:
+that a key may be shared is only certain once it is known what the query depends on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Generic, TypeVar
 
 from proxy.cache.dependencies import Dependencies
 from proxy.cache.key import Key
+from proxy.cache.policy import Scope
+from proxy.cache.safety import covers
 from proxy.cache.versions import Vector, Versions
 from proxy.schema_cache.node_trees import Trait
 
@@ -27,21 +30,29 @@ class Flight(Generic[T]):
     """One answer being made. `tags` and `vector`: the tables its query reads and their
     versions right before it; None as long as it has not begun, or when they are not known.
     `traits`: what else it depends on. `blind`: its query has begun, and nobody can tell
-    whether what was written since concerns it."""
+    whether what was written since concerns it. `alone`: it is for whoever asked first.
+    `background`: its query is made when nobody waits for one, so nobody should wait for it."""
 
     def __init__(self) -> None:
         self.tags: frozenset[str] | None = None
         self.traits: frozenset[Trait] = frozenset()
         self.vector: Vector = ()
         self.blind = False
+        self.alone = False
+        self.background = False
         self.waiting = 0
         self.task: asyncio.Task[T] | None = None
 
-    def depends_on(self, found: Dependencies, versions: Versions) -> None:
-        """Its query is about to begin, and depends on what was `found`."""
+    def depends_on(
+        self, found: Dependencies, versions: Versions, scope: Scope = "claims"
+    ) -> None:
+        """Its query is about to begin, and depends on what was `found`. If that is more than
+        `scope` tells apart, as with an embedded table that has row security, the answers for
+        others with the same key differ."""
         self.traits = found.traits
         self.tags = None if found.unknown else found.tags
         self.blind = self.tags is None
+        self.alone = self.blind or not covers(scope, found.traits)
         self.vector = () if self.tags is None else versions.vector(self.tags)
 
 
@@ -93,6 +104,10 @@ class Flights(Generic[T]):
     def _forget(self, key: Key, flight: Flight[T]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+    def part(self) -> None:
+        """Let nobody join what is under way."""
+        self._flights.clear()
 
     async def close(self) -> None:
         """Cancel what is under way, and wait for it to end."""

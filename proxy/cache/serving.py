@@ -61,6 +61,10 @@ _KNOWN_VARY: Final = frozenset(
     b"accept accept-encoding accept-profile authorization origin prefer range".split()
 )
 """What entries are told apart by, or what makes no difference to what is kept."""
+_LEADERS: Final = ("no-store", "token-expires")
+"""Why an answer is not kept that is nevertheless as good for others who ask the same."""
+_OURS: Final = ("PGRST00", "EDGE5")
+"""How the codes of errors begin that tell of the server and not of the request."""
 
 
 _Found = tuple[Resource, Policy | None]
@@ -185,6 +189,7 @@ class ResponseCache:
             rules = state.cache_rules
             self._evicted += self._store.evictions
             self._store = Store(rules.max_bytes, rules.max_entry_bytes)
+            self._flights.part()
         return self._setup
 
     # --- reads without a policy ----------------------------------------------------------
@@ -227,6 +232,8 @@ class ResponseCache:
         if wants.only_if_cached:
             return self._gateway_timeout(reading, cache_status(forwarded))
         flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
+        if flight is not None and flight.background:
+            flight = None
         if flight is not None:
             self._reads["shared"] += 1
             made = await self._share(reading, kept, flight)
@@ -286,10 +293,11 @@ class ResponseCache:
             return Made(self._refuse(reading, error))
         except TimeoutError:
             return Made(self._refuse(reading, api_error("EDGE504")))
-        own = made.code == "EDGE504" or (
-            400 <= made.response.status < 500 and kept.policy.scope != "claims"
-        )
-        if own:
+        if flight.alone or made.alone or made.code == "EDGE504":
+            return None
+        failed = made.code is not None and not made.code.startswith(_OURS)
+        if failed and kept.policy.scope != "claims":
+            # What SQL says of its failure may be meant for one.
             return None
         record.code = made.code
         return made
@@ -298,7 +306,7 @@ class ResponseCache:
         if self._flights.find(kept.key) is None:
             self._refreshes += 1
             alone = replace(reading, record=Record(), run=_in_background(reading.run))
-            self._flights.start(kept.key, self._filling(alone, kept))
+            self._flights.start(kept.key, self._filling(alone, kept)).background = True
 
     def _filling(
         self, reading: _Read, kept: _Kept
@@ -323,12 +331,13 @@ class ResponseCache:
                 depends_on = dependencies(plan, schema_cache)
                 if shared is not None and not depends_on.unknown:
                     stamp = await shared.stamp(depends_on.tags)
-                flight.depends_on(depends_on, self._versions)
+                flight.depends_on(depends_on, self._versions, kept.policy.scope)
+                flight.alone |= not _is_repeatable(plan)
             try:
                 # A replica may not have what the versions say was written.
                 return await reading.run(replace(transaction, on_primary=True))
             except ConnectionFailed:
-                flight.tags = None
+                flight.tags, flight.alone = None, True
                 return await reading.run(transaction)
 
         http = as_get(reading.http) if reading.http.method == "HEAD" else reading.http
@@ -344,10 +353,10 @@ class ResponseCache:
             detail=detail,
             code=record.code,
         )
+        if record.code is None and lifetimes is None and detail not in _LEADERS:
+            made = replace(made, alone=True)
         if lifetimes is None or made.tag is None or flight.tags is None:
             return made
-        if not self._versions.unchanged(flight.tags, flight.vector):
-            return replace(made, detail="written-meanwhile")
         if self._setup is not reading.setup:
             return replace(made, detail="reloaded-meanwhile")
         entry = Entry(
@@ -359,11 +368,18 @@ class ResponseCache:
             flight.vector,
             made.compressible,
         )
-        if not self._store.put(kept.key, entry):
-            return replace(made, detail="too-large")
+        detail = self._keep(kept.key, entry)
+        if detail:
+            return replace(made, detail=detail)
         if shared is not None and stamp is not None:
             await shared.put(kept.key, entry, stamp)
         return replace(made, entry=entry)
+
+    def _keep(self, key: Key, entry: Entry) -> str:
+        """Keep it; or why not."""
+        if not self._versions.unchanged(entry.tags, entry.vector):
+            return "written-meanwhile"
+        return "" if self._store.put(key, entry) else "too-large"
 
     def _lifetimes(
         self, reading: _Read, kept: _Kept, flight: Flight[Made], response: Response
@@ -372,8 +388,6 @@ class ResponseCache:
         record, state = reading.record, reading.setup.state
         if record.code is not None or response.status not in (200, 206):
             return None, ""
-        if reading.wants.no_store:
-            return None, "no-store"
         if record.schema_cache is not state.cache:
             return None, "reloaded-meanwhile"
         if not _is_repeatable(record.plan):
@@ -392,6 +406,8 @@ class ResponseCache:
         lifetimes = lifetimes_of(kept.policy, directives)
         if lifetimes is None:
             return None, "cache-control"
+        if reading.wants.no_store:
+            return None, "no-store"
         expires = kept.identity.expires_at
         if expires is not None:
             lifetimes = lifetimes.capped(expires - time.time())
@@ -401,8 +417,8 @@ class ResponseCache:
 
     def _is_current(self, flight: Flight[Made]) -> bool:
         """Whether a flight's query sees all that has been written by now."""
-        if flight.tags is None:
-            return not flight.blind
+        if flight.alone or flight.tags is None:
+            return not flight.alone
         return self._versions.unwritten(flight.tags, flight.vector)
 
     # --- the last step of a read ---------------------------------------------------------

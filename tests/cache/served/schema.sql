@@ -51,6 +51,11 @@ create policy own on api.notes to web_user, web_auditor
     using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
 comment on table api.notes is '@cache max-age=60 stale-if-error=60';
 
+-- Public itself, and not with the notes that it refers to.
+create table api.pages (id integer primary key, note_id integer references api.notes);
+insert into api.pages values (1, 1), (2, 2);
+comment on table api.pages is '@cache max-age=60 scope=public';
+
 -- Policies that the row security forbids: one reads claims, the other depends on the role.
 create table api.leaky (id integer primary key, owner text);
 insert into api.leaky values (1, 'ada'), (2, 'bob');

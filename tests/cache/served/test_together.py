@@ -69,6 +69,33 @@ def test_reads_of_different_identities_are_not_shared(
     assert asyncio.run(read_all()) == [[1, 3], [2]] * 20
 
 
+def test_a_query_is_shared_only_by_those_whom_its_answer_is_the_same_for(
+    catalogue_server: ServerProcess,
+    token: MakeToken,
+    catalogue: str,
+    postgres: EmbeddedPostgres,
+) -> None:
+    """`pages` is public; the notes embedded in it, with row security, are not."""
+    target = fresh("/pages?select=id,notes(id)&order=id")
+    held = "begin; lock table api.notes in access exclusive mode; select pg_sleep(1); commit"
+
+    async def read_all() -> list[list[object]]:
+        holding = asyncio.create_task(execute(postgres.dsn_for(catalogue), held))
+        await asyncio.sleep(0.4)
+        async with httpx.AsyncClient(base_url=catalogue_server.url, timeout=60) as client:
+            reads = []
+            for sub in ("ada", "bob", "ada"):
+                headers = token("web_user", sub=sub)
+                reads.append(asyncio.create_task(client.get(target, headers=headers)))
+                await asyncio.sleep(0.1)
+            answers = await asyncio.gather(*reads)
+        await holding
+        return [[row["notes"] for row in answer.json()] for answer in answers]
+
+    hers, his = [{"id": 1}, None], [None, {"id": 2}]
+    assert asyncio.run(read_all()) == [hers, his, hers]
+
+
 def test_followers_do_not_fail_with_the_one_who_asked_first(
     catalogue_server: ServerProcess,
 ) -> None:
