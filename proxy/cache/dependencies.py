@@ -238,7 +238,8 @@ class Walk:
         for oid in code.relations:
             self.relation(oid, role)
         for oid in code.functions:
-            self.function(oid, role)
+            # A view's owner lends his rights to its tables, not to the functions it calls.
+            self.function(oid, None)
 
     def function_named(self, name: QualifiedName) -> None:
         """A function that is called by its name: any of its overloads."""

@@ -76,6 +76,9 @@ create function auth.groups() returns setof text language sql stable security de
 create table api.own (id int, owner text);
 alter table api.own enable row level security;
 create policy p on api.own for select using (owner = auth.uid());
+create function hidden.owned() returns bigint language sql stable
+  begin atomic select count(*) from api.own; end;
+create view api.on_owned as select id, hidden.owned() from api.plain;
 create table api.grouped (id int, owner text);
 alter table api.grouped enable row level security;
 create policy p on api.grouped using (owner in (select code from api.code));

@@ -39,6 +39,7 @@ def _tags(*names: str) -> frozenset[str]:
         ("/plain?select=full_name", ["plain"]),
         ("/plain?select=id,declared_codes(code)", ["plain", "code"]),
         ("/own", ["own"]),
+        ("/on_owned", ["on_owned", "own", "plain"]),
         ("/grouped", ["grouped", "code"]),
         ("/over_opaque", ["over_opaque", "opaque"]),
         ("/off", ["off"]),
@@ -81,6 +82,8 @@ def test_what_must_not_be_kept(
 @pytest.mark.parametrize(
     "target, traits",
     [
+        # Functions run with the rights of the caller, whoever owns the view.
+        ("/on_owned", ["claims", "role"]),
         ("/plain", []),
         ("/at_now", ["time"]),
         ("/zoned", ["time"]),
