@@ -278,8 +278,9 @@ def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response
     return request, preflight(options.cors, method, headers)
 
 
-def place_of(scope: Scope) -> tuple[bytes, bytes]:
-    """The host that a request names, and its path.
+def place_of(scope: Scope) -> tuple[bytes, bytes] | None:
+    """The host that a request names, and its path; None when it has several Host headers,
+    of which whoever passed it on may have gone by another than we would.
 
     A target in absolute form names both, whatever the Host header says (RFC 9112, 3.2.2).
     """
@@ -289,10 +290,10 @@ def place_of(scope: Scope) -> tuple[bytes, bytes]:
         if absolute is not None:
             authority = absolute[0].partition(b"://")[2].rpartition(b"@")[2]
             return authority, path[absolute.end() :] or b"/"
-    for name, value in scope["headers"]:
-        if name == b"host":
-            return value, path
-    return b"", path
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        return None
+    return hosts[0] if hosts else b"", path
 
 
 def has_body(scope: Scope) -> bool:

@@ -34,7 +34,7 @@ from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.routing import Router
 from proxy.settings import DEFAULT_APP, Loaded, NamedApp, Settings, SettingsError
-from proxy.settings.reload import changed_apps, process_changes
+from proxy.settings.reload import as_it_runs, changed_apps, process_changes
 
 logger = logging.getLogger(__name__)
 
@@ -147,11 +147,15 @@ class Apps:
         router = self._router
         if router.only is not None:
             return router.only
-        return router.find(*place_of(scope))
+        place = place_of(scope)
+        return None if place is None else router.find(*place)
 
-    async def answer(self, _request: HttpRequest, record: Record) -> Response:
+    async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The answer to requests that are for no app."""
-        error = api_error("EDGE404", hint="Check the Host header and the path's beginning")
+        if sum(name == b"host" for name, _ in request.headers) > 1:
+            error = api_error("EDGE400", message="A request has one Host header")
+        else:
+            error = api_error("EDGE404", hint="Check the Host header and the path's beginning")
         record.code = error.code
         return error_response(error, self._loaded.settings.client_error_verbosity)
 
@@ -293,7 +297,7 @@ class Apps:
             self._loaded = loaded
         else:
             self._tell_of_process(loaded)
-            await self._follow(loaded)
+            await self._follow(as_it_runs(self._loaded.settings, loaded))
         for each in self._served.values():
             each.app.ask_reload(frozenset(("config",)))
         return True

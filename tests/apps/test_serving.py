@@ -50,10 +50,23 @@ def test_a_target_in_absolute_form_says_where_to_whatever_the_header_says(
         assert answer.endswith(f'[{{"id":1,"name":"{databases[0]}"}}]')
 
 
-def raw(server: Server, line: str, host: str) -> str:
-    """The answer to a request whose first line is as written."""
+@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
+def test_a_request_with_two_hosts_reaches_no_app(
+    config: Config, start: Start, engine: str
+) -> None:
+    """What stands in front may have gone by the other one."""
+    config.top["server-engine"] = engine
+    with start(config) as server:
+        for hosts in ((SHOP, BLOG), (SHOP, SHOP), ("elsewhere.example.com", SHOP)):
+            assert raw(server, "GET /things HTTP/1.1", *hosts).startswith("HTTP/1.1 400")
+
+
+def raw(server: Server, line: str, *hosts: str) -> str:
+    """The answer to a request whose first line is as written, with a Host header for each
+    of `hosts`."""
+    head = "".join(f"{text}\r\n" for text in (line, *(f"Host: {host}" for host in hosts)))
     with socket.create_connection((server.process.host, server.process.port), 10) as sock:
-        sock.sendall(f"{line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(f"{head}Connection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
 
