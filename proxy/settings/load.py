@@ -70,10 +70,24 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
         faults = [f"apps.{name}: {fault}" for fault in faults if fault not in problems]
         problems += [*find_table_faults(name, layer), *faults]
         apps.append(NamedApp(name, own))
-    problems += [*find_conflicts(apps), *find_pool_faults(settings, apps)]
+    # One whose place can't be read would seem to be everywhere.
+    placed = [app for app in apps if _is_placed(layers.apps[app.name])]
+    problems += [*find_conflicts(placed), *find_pool_faults(settings, apps)]
     if problems:
         raise SettingsError(problems)
     return Loaded(settings, tuple(_warnings(layers, settings, apps)), tuple(apps))
+
+
+def _is_placed(layer: Layer) -> bool:
+    """Whether what an app's table says of its place can be read."""
+    found = ((setting, find_value(setting, (layer,))) for setting in PLACES)
+    try:
+        for setting, source in found:
+            if source is not None:
+                read_value(setting, *source)
+    except SettingsError:
+        return False
+    return True
 
 
 def _read_layers(
@@ -202,11 +216,23 @@ def _unknown(layer: Layer, known: Mapping[str, Setting]) -> Iterator[str]:
     }
     for name in layer.variables:
         full = layer.variable_prefix + name
-        if full not in variables and not is_app_setting(name):
+        if full in variables or is_app_setting(name):
+            continue
+        if name.startswith("APPS_"):
+            yield (
+                f"{full} is not a setting; an app's variables are PGRST_APPS__NAME__SETTING,"
+                " with two underscores around the name"
+            )
+        else:
             yield _not_a_setting(full, variables)
 
 
 def _not_a_setting(name: str, known: Mapping[str, Setting]) -> str:
+    last = name.rpartition(".")[2]
+    if last in _KEYS_OF_APP:
+        return f"{name} is not a setting here; an app's table is [apps.NAME], with {last} in it"
+    if name == "apps":
+        return f"{name} is not a setting; an app's table is [apps.NAME]"
     near = difflib.get_close_matches(name, known, n=1)
     remedy = f"did you mean {near[0]}?" if near else "remove it"
     return f"{name} is not a setting; {remedy}"

@@ -165,6 +165,15 @@ def test_what_can_not_be_served(tmp_path: Path, text: str, problem: str) -> None
     assert problem in problems(tmp_path, text)
 
 
+def test_a_place_that_makes_no_sense_is_in_nobodys_way(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        '[apps.a]\ndb-uri="x"\nhosts="a:80"\n[apps.b]\ndb-uri="y"\n[apps.c]\ndb-uri="z"\nhosts="c"',
+    )
+    assert "apps.a: hosts: 'a:80' holds 'a:80', which is not a host name" in told
+    assert "already" not in told
+
+
 def test_what_is_wrong_at_the_top_is_told_once(tmp_path: Path) -> None:
     told = problems(
         tmp_path, 'db-pool=0\n[apps.a]\ndb-uri="x"\n[apps.b]\ndb-uri="y"\nhosts="b"'
@@ -193,11 +202,36 @@ def test_a_process_wide_variable_of_an_app_is_refused(tmp_path: Path) -> None:
             f'[apps.b]\ndb-uri="x"\nhosts="b"\njwt-secret="{SECRET}"',
             "apps.b: jwt-secret is that of apps.a",
         ),
-        ('hosts = "a"', "hosts is not a setting"),
+        (
+            'hosts = "a"',
+            "hosts is not a setting here; an app's table is [apps.NAME], with hosts in it",
+        ),
+        (
+            'app.shop.db-uri = "x"',
+            "app.shop.db-uri is not a setting here; an app's table is [apps.NAME], with db-uri"
+            " in it",
+        ),
+        (
+            '[apps]\ndb-uri = "x"',
+            "apps.db-uri is not a setting here; an app's table is [apps.NAME], with db-uri in"
+            " it",
+        ),
+        ('[[apps]]\ndb-uri = "x"', "apps is not a setting; an app's table is [apps.NAME]"),
     ],
 )
 def test_what_is_probably_not_meant(tmp_path: Path, text: str, warning: str) -> None:
     assert any(told.startswith(warning) for told in load(tmp_path, text).warnings)
+
+
+@pytest.mark.parametrize(
+    "variable", ["PGRST_APPS_A__DB_POOL", "PGRST_APPS__A_DB_POOL", "PGRST_APPS_A_DB_POOL"]
+)
+def test_a_variable_that_nearly_names_an_app(tmp_path: Path, variable: str) -> None:
+    told = load(tmp_path, '[apps.a]\ndb-uri="x"', **{variable: "3"}).warnings
+    assert told == (
+        f"{variable} is not a setting; an app's variables are PGRST_APPS__NAME__SETTING, with"
+        " two underscores around the name",
+    )
 
 
 def test_one_secret_for_two_audiences_is_fine(tmp_path: Path) -> None:
