@@ -8,11 +8,16 @@ app is restarted alone: `changed_apps` tells which. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from proxy.settings.load import keep_fixed
+from proxy.settings.load import Loaded, keep_fixed
 from proxy.settings.model import PLACES, TABLE, Settings
 from proxy.settings.tables import NamedApp
+
+_FIXED_OF_PROCESS: Final = tuple(
+    row for row in TABLE if row.process_wide and not row.facts.reloadable
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,23 @@ def _begins_anew(old: Settings, new: Settings) -> bool:
     )
 
 
+def as_it_runs(running: Settings, loaded: Loaded) -> Loaded:
+    """`loaded`, but for what of the process only a restart can change: that is as in
+    `running`, at the top level and in what the apps have from there."""
+    process = {row.attribute: getattr(running, row.attribute) for row in _FIXED_OF_PROCESS}
+    return replace(
+        loaded,
+        settings=replace(loaded.settings, **process),
+        apps=tuple(
+            replace(app, settings=replace(app.settings, **process)) for app in loaded.apps
+        ),
+    )
+
+
 def process_changes(old: Settings, new: Settings) -> tuple[str, ...]:
     """The keys of the process whose new values need a restart."""
     return tuple(
         row.key
-        for row in TABLE
-        if row.process_wide
-        and not row.facts.reloadable
-        and getattr(old, row.attribute) != getattr(new, row.attribute)
+        for row in _FIXED_OF_PROCESS
+        if getattr(old, row.attribute) != getattr(new, row.attribute)
     )

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import asyncpg
 import httpx
@@ -137,6 +138,30 @@ def test_a_faulty_configuration_keeps_all_as_it_was(
         )
         assert server.name(SHOP) == databases[0]
         assert server.name(BLOG) == databases[1]
+
+
+def answers(server: Server, host: str, path: str) -> bool:
+    return server.get(host, path).status_code == 200
+
+
+def test_what_of_the_process_has_changed_is_told_once(
+    config: Config, start: Start, databases: list[str]
+) -> None:
+    with start(config) as server:
+        config.top["server-idle-timeout"] = 60
+        for schema, host in (("other", "one.example.com"), ("api", "two.example.com")):
+            config.apps["blog"] |= {"db-schemas": schema, "hosts": [BLOG, host]}
+            server.reload()
+            path = "/elsewhere" if schema == "other" else "/things"
+            eventually(partial(answers, server, host, path))
+        # As it is still running: nothing needs a restart any more.
+        del config.top["server-idle-timeout"]
+        config.apps["blog"]["hosts"] = [BLOG, "three.example.com"]
+        server.reload()
+        settled(server, "three.example.com", databases[1])
+        lines = [line for line in server.process.log.splitlines() if "a restart" in line]
+        assert len(lines) == 1
+        assert lines[0].endswith(":server-idle-timeout has changed; a restart applies it")
 
 
 def test_an_app_whose_successor_can_not_start_stays_as_it_was(
