@@ -103,6 +103,7 @@ class Control:
                 "failures": loads.failed,
                 "seconds_of_last_load": loads.seconds,
             },
+            "cache": asdict(served.app.cache_counts),
         }
         return report if tally is None else report | tally.shown()
 

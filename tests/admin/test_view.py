@@ -66,6 +66,7 @@ def test_what_is_shown_is_of_all_workers(server: Server) -> None:
     assert [row["address"] for row in shop["clients"]] == ["127.0.0.1"]
     assert shop["clients"][0]["http_version"] == "1.1"
     assert blog["statements"] == []
+    assert shop["cache"]["entries"] == sum(part["cache"]["entries"] for part in parts) == 0
     assert server.admin("/apps/other").status_code == 404
     assert str(server.config.apps["shop"]["jwt-secret"]) not in server.admin("/apps").text
 
@@ -77,10 +78,14 @@ def test_one_app_and_one_worker_are_shown_alike(
     table = config.apps.pop("shop")
     config.apps = {}
     config.top |= {key: value for key, value in table.items() if key != "hosts"}
+    config.top["cache.default.max-age"] = 60
     with started(config) as server:
-        server.get("any", "/things")
+        for _ in range(3):
+            server.get("any", "/things")
         found = of_app(server, "default")
-        assert (found["answered"], found["pool"]["busy"]) == (1, 0)
+        assert (found["answered"], found["pool"]["busy"]) == (3, 0)
+        reads, kept = found["cache"]["reads"], found["cache"]["entries"]
+        assert (reads["miss"], reads["hit"], kept) == (1, 2, 1)
         # Without a token nobody may act.
         status, told = act(server, "/apps/default/pause")
         assert (status, told) == (403, {"message": "Set admin-server-token to act on apps"})
