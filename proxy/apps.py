@@ -112,7 +112,7 @@ class App:
             max_lag=settings.db_read_max_lag,
         )
         self._invalidation = make_invalidation(settings, lambda: self._state.cache)
-        self._cache = ResponseCache(self._invalidation)
+        self._cache = ResponseCache(self._invalidation, lambda: self._pool.away)
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
         self._reloads = Reloads(self._try_to_reload)
@@ -296,6 +296,8 @@ class App:
         invalidation, settings = self._invalidation, self._settings
         if invalidation.shared is not None:
             invalidation.shared.use(shared_namespace(self._state, self._fingerprint, settings))
+            # A reload is also asked for when a policy has changed, which nothing there shows.
+            invalidation.shared.touch_soon(None)
         keeps = self._cache.prepare(self._state)
         if keeps and settings.cache_channel_enabled and not invalidation.announcements.begun:
             invalidation.announcements.listen(self._dsn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -9,16 +10,20 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pool.embedded import EmbeddedPostgres
 from proxy.cache import redis_store
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.redis_store import RedisStore, pack, unpack
 from proxy.cache.store import Entry
 from proxy.cache.versions import Versions
 from proxy.response.model import Response
+from tests.cache.served.conftest import SCHEMA
+from tests.conftest import MakeDatabase, MakeToken, StartEdge, execute
 from tests.waiting import until
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -123,6 +128,37 @@ async def test_a_write_outdates_it_for_all(
     # What was read before the write is of no use afterwards either.
     await one.put(KEY, _entry(), stamp)
     assert await other.find(KEY, Versions()) is None
+
+
+@needs_redis
+def test_a_reload_outdates_what_is_there(
+    redis: _Redis,
+    make_database: MakeDatabase,
+    postgres: EmbeddedPostgres,
+    start_edge: StartEdge,
+    token: MakeToken,
+) -> None:
+    """A policy has become stricter: none of the tables or functions shows that."""
+    name = make_database(SCHEMA)
+    dsn = postgres.dsn_for(name)
+    ada = token("web_user", sub="ada")
+    with (
+        start_edge(
+            db_uri=postgres.dsn_for(name, "authenticator"),
+            db_schemas="api",
+            cache_store=redis.url,
+        ) as server,
+        httpx.Client(base_url=server.url, headers=ada) as client,
+    ):
+        assert "stored" in client.get("/notes").headers["cache-status"]
+        assert "; hit" in client.get("/notes").headers["cache-status"]
+        stricter = "alter policy own on api.notes using (false); notify pgrst, 'reload schema'"
+        asyncio.run(execute(dsn, stricter))
+        deadline = time.monotonic() + 5
+        while "; hit" in (answer := client.get("/notes")).headers["cache-status"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert answer.json() == []
 
 
 @needs_redis
