@@ -44,6 +44,10 @@ def keep_always(rows: Sequence[Row]) -> bool:
     return True
 
 
+def do_nothing() -> None:
+    """For those who need not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """One transaction, described whole, so that it takes the fewest round trips.
@@ -65,7 +69,7 @@ class Transaction:
     waiting for a connection, and the transaction's statement_timeout, are cut to what
     remains until then.
     `finish_when_abandoned`: once it has a connection it runs to its end even when its caller
-    is cancelled.
+    is cancelled; `when_finished` is called then, as nobody is told how it went.
     `background`: it is given a connection when nobody else waits for one.
     `on_primary`: a read that a replica must not answer, however little it lags.
     """
@@ -84,6 +88,7 @@ class Transaction:
     after_position: str | None = None
     deadline: float | None = None
     finish_when_abandoned: bool = False
+    when_finished: Callable[[], None] = do_nothing
     background: bool = False
     on_primary: bool = False
 

@@ -174,6 +174,11 @@ class Pool:
             paused=sessions.paused,
         )
 
+    @property
+    def away(self) -> bool:
+        """Whether the database was found to be away, however lately."""
+        return self._sessions.breaker(asyncio.get_running_loop().time()) != "closed"
+
     async def open(self) -> None:
         """See that the database can be reached; `ConnectionFailed` when not.
 
@@ -312,7 +317,11 @@ class Pool:
         task = asyncio.get_running_loop().create_task(self._run_on(member, tx))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda _: tx.when_finished())
+            raise
 
     def _with_time_left(self, tx: Transaction, deadline: float) -> Transaction:
         left = deadline - asyncio.get_running_loop().time()

@@ -184,7 +184,7 @@ def edge_options(settings: Settings) -> EdgeOptions:
         ),
         cors=CorsPolicy(
             tuple(o.encode() for o in settings.server_cors_allowed_origins),
-            exposed=(consistency.HEADER,) if settings.db_read_uris else (),
+            exposed=(consistency.HEADER,) if consistency.gives_tokens(settings) else (),
         ),
         trace_header=trace.lower().encode() if trace else None,
         docs=docs_page(settings),

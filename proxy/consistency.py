@@ -14,6 +14,7 @@ from typing import Final
 from pool.model import Outcome, Transaction
 from proxy.request.model import Headers
 from proxy.response.model import Response
+from proxy.settings import Settings
 
 HEADER: Final = b"x-consistency-token"
 _LONGEST: Final = 64
@@ -43,6 +44,13 @@ class ConsistentRun:
             return response
         header = (HEADER, self._position.encode())
         return replace(response, headers=(*response.headers, header))
+
+
+def gives_tokens(settings: Settings) -> bool:
+    """Whether answers to writes have a token: a replica, or the cache of another server, may
+    not know of them yet."""
+    announces = settings.cache_announce or settings.cache_store is not None
+    return bool(settings.db_read_uris) or announces
 
 
 def seen_token(headers: Headers) -> str | None:

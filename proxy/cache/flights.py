@@ -13,6 +13,7 @@ that a key may be shared is only certain once it is known what the query depends
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
@@ -27,13 +28,15 @@ T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """One answer being made. `tags` and `vector`: the tables its query reads and their
-    versions right before it; None as long as it has not begun, or when they are not known.
+    """One answer being made since `began` (monotonic, seconds). `tags` and `vector`: the
+    tables its query reads and their versions right before it; None as long as it has not
+    begun, or when they are not known.
     `traits`: what else it depends on. `blind`: its query has begun, and nobody can tell
     whether what was written since concerns it. `alone`: it is for whoever asked first.
     `background`: its query is made when nobody waits for one, so nobody should wait for it."""
 
     def __init__(self) -> None:
+        self.began = time.monotonic()
         self.tags: frozenset[str] | None = None
         self.traits: frozenset[Trait] = frozenset()
         self.vector: Vector = ()

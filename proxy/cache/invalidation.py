@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pool.errors import ConnectionLost, DatabaseError
@@ -46,6 +47,8 @@ class Invalidation:
     async def write(self, run: Run, transaction: Transaction, tags: Tags) -> Outcome:
         """Run a transaction that may touch `tags`. Raises what `run` raises."""
         announced = self.announcements.announce(transaction, tags)
+        if announced.finish_when_abandoned:
+            announced = replace(announced, when_finished=lambda: self._doubt(tags))
         try:
             outcome = await run(announced)
         except (ConnectionLost, asyncio.CancelledError):

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Final
 
+from proxy import consistency
 from proxy.auth.model import Identity
 from proxy.cache.policy import Scope
 from proxy.request.model import Headers, HttpRequest
@@ -31,7 +32,14 @@ SELECTING: Final = (b"accept", b"accept-profile", b"prefer", b"range")
 """The request headers that select a representation; Accept-Encoding selects among the
 codings of one."""
 _MATTERING: Final = frozenset(
-    (*SELECTING, b"accept-encoding", b"cache-control", b"if-match", b"if-none-match")
+    (
+        *SELECTING,
+        b"accept-encoding",
+        b"cache-control",
+        b"if-match",
+        b"if-none-match",
+        consistency.HEADER,
+    )
 )
 PASSING_CLAIMS: Final = frozenset(("exp", "iat", "nbf", "jti"))
 """Claims that differ from token to token of one identity (RFC 7519)."""

@@ -123,6 +123,11 @@ class Announcements:
         """Whether it tries to listen."""
         return self._listener is not None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether writes are announced: there are others who keep answers."""
+        return self._speaks()
+
     def listen(self, dsn: Dsn | str) -> None:
         """Begin to listen, in the background; until it works nothing is trusted."""
         if self._per_process:

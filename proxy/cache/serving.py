@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Final, get_args
+from typing import Final, TypeVar, get_args
 
 from pool.errors import ConnectionFailed
 from pool.model import Outcome, Transaction
-from proxy import pipeline
+from proxy import consistency, pipeline
 from proxy.auth.model import Identity
 from proxy.cache import delivery
 from proxy.cache.counts import CacheCounts, CacheResult
@@ -40,6 +41,7 @@ from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
 from proxy.cache.policy import Policies, Policy, make_policies
 from proxy.cache.safety import covers, safe_policies
 from proxy.cache.store import Entry, Store
+from proxy.cache.tokens import Tokens
 from proxy.cache.validators import Conditions, read_conditions
 from proxy.deadline import deadline_of
 from proxy.errors import ApiError, api_error
@@ -55,6 +57,8 @@ from proxy.response.model import Response
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _MOST_PATHS: Final = 1024
 """Paths whose policy is remembered; clients choose them."""
 _KNOWN_VARY: Final = frozenset(
@@ -63,6 +67,9 @@ _KNOWN_VARY: Final = frozenset(
 """What entries are told apart by, or what makes no difference to what is kept."""
 _LEADERS: Final = ("no-store", "token-expires")
 """Why an answer is not kept that is nevertheless as good for others who ask the same."""
+_LOOK: Final = 0.2
+"""Seconds between two looks at whether the database is there, while an answer is awaited in
+whose place a kept one would do."""
 _OURS: Final = ("PGRST00", "EDGE5")
 """How the codes of errors begin that tell of the server and not of the request."""
 
@@ -107,10 +114,15 @@ class _Kept:
 
 
 class ResponseCache:
-    """The cache of one app. `invalidation` knows what has been written, and is told."""
+    """The cache of one app. `invalidation` knows what has been written, and is told.
+    `is_away` tells whether the database is known to be away."""
 
-    def __init__(self, invalidation: Invalidation) -> None:
+    def __init__(
+        self, invalidation: Invalidation, is_away: Callable[[], bool] = lambda: False
+    ) -> None:
         self._invalidation = invalidation
+        self._is_away = is_away
+        self._tokens = Tokens()
         self._versions = invalidation.versions
         self._store = Store(0, 0)
         self._setup: _Setup | None = None
@@ -214,11 +226,13 @@ class ResponseCache:
 
     async def _kept(self, reading: _Read, kept: _Kept) -> Response:
         wants, entry = reading.wants, self._store.get(kept.key)
-        forwarded = "fwd=miss"
+        forwarded, since = "fwd=miss", self._since(reading)
         if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
             self._invalidations += 1
             self._store.drop(kept.key, entry)
             entry = None
+        if entry is not None and entry.asked_at < since:
+            entry, forwarded = None, "fwd=request"
         if entry is not None:
             age = time.monotonic() - entry.made_at
             verdict = Verdict.FETCH
@@ -231,33 +245,69 @@ class ResponseCache:
             forwarded = "fwd=stale" if age >= entry.lifetimes.fresh else "fwd=request"
         if wants.only_if_cached:
             return self._gateway_timeout(reading, cache_status(forwarded))
-        flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
-        if flight is not None and flight.background:
-            flight = None
-        if flight is not None:
-            self._reads["shared"] += 1
-            made = await self._share(reading, kept, flight)
-            if made is None:
-                return await self._unkept(reading, "not-shared")
-            status = f"{forwarded}; collapsed"
-        else:
-            self._reads["miss"] += 1
-            flight = self._flights.start(kept.key, self._filling(reading, kept))
-            made = await self._flights.wait(kept.key, flight)
-            status = f"{forwarded}; stored" if made.entry is not None else forwarded
-        if made.response.status >= 500 and entry is not None:
-            age = time.monotonic() - entry.made_at
-            unwritten = self._versions.unwritten(entry.tags, entry.vector)
-            if unwritten and survives_error(age, entry.lifetimes, wants):
-                self._reads["spared"] += 1
-                reading.record.code = None
-                spared = f"fwd=stale; fwd-status={made.response.status}"
-                line = cache_status(spared, detail="stale-if-error")
-                lines = (_age(age), line)
-                return await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
+        obtained = None
+        if entry is not None and self._survives_error(entry, wants):
+            obtained = await self._unless_away(self._obtain(reading, kept, since))
+            if obtained is None and self._survives_error(entry, wants):
+                # It is what finds out that the database is back.
+                self._refresh(reading, kept)
+                return await self._spare(reading, kept, entry, 503)
+        how, made = obtained or await self._obtain(reading, kept, since)
+        if made is None:
+            return await self._unkept(reading, "not-shared")
+        status = made.response.status
+        if status >= 500 and entry is not None and self._survives_error(entry, wants):
+            return await self._spare(reading, kept, entry, status)
         ttl = None if made.entry is None else made.entry.lifetimes.fresh
-        line = cache_status(status, ttl=ttl, detail=made.detail)
+        line = cache_status(f"{forwarded}{how}", ttl=ttl, detail=made.detail)
         return await self._deliver(reading, made, (line,), kept.key)
+
+    def _since(self, reading: _Read) -> float:
+        """When answers must have been begun (monotonic, seconds) to have all that the caller
+        knows of."""
+        token = reading.asked.get(consistency.HEADER)
+        return -math.inf if token is None else self._tokens.known_since(token)
+
+    async def _obtain(
+        self, reading: _Read, kept: _Kept, since: float
+    ) -> tuple[str, Made | None]:
+        """What the database says, asked here or by another request, and a word for how; None
+        when it is another request's own."""
+        wants = reading.wants
+        flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
+        if flight is not None and not flight.background and flight.began >= since:
+            self._reads["shared"] += 1
+            return "; collapsed", await self._share(reading, kept, flight)
+        self._reads["miss"] += 1
+        flight = self._flights.start(kept.key, self._filling(reading, kept))
+        made = await self._flights.wait(kept.key, flight)
+        return "" if made.entry is None else "; stored", made
+
+    async def _unless_away(self, obtaining: Coroutine[None, None, T]) -> T | None:
+        """What comes of `obtaining`; None once the database is known to be away."""
+        task = asyncio.get_running_loop().create_task(obtaining)
+        try:
+            while not task.done() and not self._is_away():
+                await asyncio.wait((task,), timeout=_LOOK)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+
+    def _survives_error(self, entry: Entry, wants: Wants) -> bool:
+        age = time.monotonic() - entry.made_at
+        unwritten = self._versions.unwritten(entry.tags, entry.vector)
+        return unwritten and survives_error(age, entry.lifetimes, wants)
+
+    async def _spare(self, reading: _Read, kept: _Kept, entry: Entry, status: int) -> Response:
+        """What is kept, in place of an error with this status."""
+        self._reads["spared"] += 1
+        reading.record.start()
+        self._note(reading, kept)
+        reading.record.code = None
+        spared = f"fwd=stale; fwd-status={status}"
+        line = cache_status(spared, detail="stale-if-error")
+        lines = (_age(time.monotonic() - entry.made_at), line)
+        return await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
 
     async def _hit(
         self, reading: _Read, kept: _Kept, entry: Entry, age: float, verdict: Verdict
@@ -315,10 +365,12 @@ class ResponseCache:
 
     async def _fill(self, flight: Flight[Made], reading: _Read, kept: _Kept) -> Made:
         """Fetch an answer and keep it, if it may be kept."""
-        state, record, began = reading.setup.state, reading.record, time.monotonic()
+        state, record, began = reading.setup.state, reading.record, flight.began
 
         shared, stamp = self._invalidation.shared, None
-        if shared is not None and not reading.wants.no_cache:
+        # Another server may have put there what is older than the caller's token.
+        takes_shared = not reading.wants.no_cache and consistency.HEADER not in reading.asked
+        if shared is not None and takes_shared:
             found = await shared.find(kept.key, self._versions)
             if found is not None and self._setup is reading.setup:
                 self._store.put(kept.key, found)
@@ -367,6 +419,7 @@ class ResponseCache:
             flight.tags,
             flight.vector,
             made.compressible,
+            asked_at=began,
         )
         detail = self._keep(kept.key, entry)
         if detail:
@@ -467,9 +520,10 @@ class ResponseCache:
         renew: Renew | None,
         record: Record,
     ) -> Response:
-        state, conditions = setup.state, read_conditions(asked)
+        state, conditions, token = setup.state, read_conditions(asked), b""
 
         async def writing(transaction: Transaction) -> Outcome:
+            nonlocal token
             plan, schema_cache = record.plan, record.schema_cache
             through = run
             if (
@@ -494,10 +548,25 @@ class ResponseCache:
             if plan is not None and schema_cache is not None:
                 pre_request = state.transaction_rules.pre_request
                 tags = write_tags(plan, schema_cache, pre_request)
-            return await self._invalidation.write(through, transaction, tags)
+            outcome = await self._invalidation.write(through, transaction, tags)
+            if outcome.kept and setup.policies and self._invalidation.announcements.speaks:
+                token = self._token_of(outcome)
+            return outcome
 
         response = await pipeline.answer(state, writing, http, renew, record)
+        if token:
+            response = replace(
+                response, headers=(*response.headers, (consistency.HEADER, token))
+            )
         return await delivery.compressed(response, asked, state.cache_rules.compress_from)
+
+    def _token_of(self, outcome: Outcome) -> bytes:
+        """A new token for a write that other servers need not have heard of; none if its
+        position in the log is one."""
+        if outcome.position is None:
+            return self._tokens.new()
+        self._tokens.known_since(outcome.position.encode())
+        return b""
 
 
 # --- parts ----------------------------------------------------------------------------------

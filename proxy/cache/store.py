@@ -5,6 +5,7 @@ In and out: an `Entry` under its `Key`. Which entry may answer is not decided he
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,8 +27,9 @@ class Entry:
 
     `response` has no header that a later use would belie (Age, Cache-Status); `tag` is the
     one of its content as it is. `made_at`: when its query began (monotonic, seconds).
-    `vector`: the versions of the tables `tags` before that. `coded` are its contents in
-    content codings, as they were first asked for.
+    `asked_at`: the same if it was begun by this process; by others, it is not known what they
+    knew then. `vector`: the versions of the tables `tags` before that. `coded` are its
+    contents in content codings, as they were first asked for.
     """
 
     response: Response
@@ -38,6 +40,7 @@ class Entry:
     vector: Vector
     compressible: bool
     coded: dict[str, bytes] = field(default_factory=dict)
+    asked_at: float = -math.inf
 
     @property
     def size(self) -> int:
