@@ -11,17 +11,20 @@ cache of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from proxy import consistency
 from proxy.auth.model import Identity
 from proxy.cache.policy import Scope
 from proxy.request.model import Headers, HttpRequest
+from proxy.schema_cache.node_trees import PASSING_CLAIMS
 
 Key = tuple[bytes, bytes, bytes, bytes]
 """Path, query, selecting headers, identity."""
@@ -41,8 +44,9 @@ _MATTERING: Final = frozenset(
         consistency.HEADER,
     )
 )
-PASSING_CLAIMS: Final = frozenset(("exp", "iat", "nbf", "jti"))
-"""Claims that differ from token to token of one identity (RFC 7519)."""
+
+_HARMLESS: Final = re.compile(r"_timeout$|^(log|enable|default_transaction)_|^(jit|work_mem)")
+"""Settings that no answer depends on; of others that is not known."""
 
 _DECODER: Final = json.JSONDecoder()
 _LONG: Final = 256
@@ -58,13 +62,16 @@ def asked_of(headers: Headers) -> Asked:
     return found
 
 
-def key_of(http: HttpRequest, asked: Asked, scope: Scope, identity: Identity) -> Key:
-    """The key of a GET, or of a HEAD or QUERY that stands for the same."""
+def key_of(
+    http: HttpRequest, asked: Asked, scope: Scope, identity: Identity, manner: bytes = b""
+) -> Key:
+    """The key of a GET, or of a HEAD or QUERY that stands for the same. `manner` stands for
+    the settings of the role that an answer for everybody depends on (`manners_of`)."""
     return (
         _short(http.path),
         _short(_canonical(http.query)),
         _short(_selection(asked, with_range=http.method != "HEAD")),
-        _identity(scope, identity),
+        manner if scope == "public" else _identity(scope, identity),
     )
 
 
@@ -73,9 +80,17 @@ def _canonical(query: bytes) -> bytes:
     may mean something, as it does for variadic arguments."""
     if b"&" not in query or b";" in query:
         return query
-    named = [(each.partition(b"=")[0], each) for each in query.split(b"&")]
+    named = [(_name(each), each) for each in query.split(b"&")]
     named.sort(key=itemgetter(0))
     return b"&".join([each for _, each in named])
+
+
+def _name(parameter: bytes) -> bytes:
+    """The name as it is understood: `%61` and `a` are equal names."""
+    name = parameter.partition(b"=")[0]
+    if b"%" in name or b"+" in name:
+        return unquote_to_bytes(name.replace(b"+", b" "))
+    return name
 
 
 def _selection(asked: Asked, *, with_range: bool) -> bytes:
@@ -91,11 +106,22 @@ def _selection(asked: Asked, *, with_range: bool) -> bytes:
 
 
 def _identity(scope: Scope, identity: Identity) -> bytes:
-    if scope == "public":
-        return b""
     if scope == "role":
         return b"role " + identity.role.encode()
     return _claims_digest(identity.claims)
+
+
+def manners_of(role_settings: Mapping[str, Iterable[tuple[str, str]]]) -> dict[str, bytes]:
+    """Of the roles whose own settings may change an answer, such as the time zone, what
+    stands for these settings."""
+    found = {}
+    for role, settings in role_settings.items():
+        telling = sorted(each for each in settings if not _HARMLESS.search(each[0]))
+        if telling:
+            found[role] = (
+                b"as " + blake2b(json.dumps(telling).encode(), digest_size=16).digest()
+            )
+    return found
 
 
 @lru_cache(maxsize=1024)

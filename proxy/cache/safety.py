@@ -17,6 +17,7 @@ from proxy.schema_cache.node_trees import Trait
 
 _REASONS: Final = (
     ("request", "it reads headers, cookies or settings of the request", "it can't be cached"),
+    ("token", "it reads exp, iat, nbf or jti of the token", "it can't be cached"),
     ("claims", "it, or its row security, reads the token's claims", "write scope=claims"),
     ("role", "its row security depends on the role", "write scope=role or scope=claims"),
 )
@@ -26,9 +27,10 @@ def covers(scope: Scope, traits: frozenset[Trait]) -> bool:
     """Whether answers with these traits are the same for all who share them under `scope`.
 
     What reads headers, cookies or settings of the request is nobody's to keep: nothing says
-    which of them it reads. The time of day is for the policy's times to bound.
+    which of them it reads. Nor is what reads those claims that differ from token to token, such
+    as a list of revoked ones. The time of day is for the policy's times to bound.
     """
-    if "request" in traits:
+    if "request" in traits or traits >= {"claims", "token"}:
         return False
     if scope == "public":
         return not traits & {"claims", "role"}

@@ -18,7 +18,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar, get_args
 
@@ -37,7 +37,7 @@ from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survi
 from proxy.cache.guard import guard_transaction, run_guarded
 from proxy.cache.headers import VaryNames, cache_status, header_values, vary_names
 from proxy.cache.invalidation import Invalidation
-from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
+from proxy.cache.key import Asked, Key, as_get, asked_of, key_of, manners_of
 from proxy.cache.policy import Policies, Policy, make_policies
 from proxy.cache.safety import covers, safe_policies
 from proxy.cache.store import Entry, Store
@@ -85,6 +85,7 @@ class _Setup:
     state: AppState
     policies: Policies
     vary: VaryNames
+    manners: Mapping[str, bytes]
     found: dict[tuple[bytes, bytes | None, str], _Found] = field(default_factory=dict)
 
 
@@ -189,7 +190,9 @@ class ResponseCache:
                 return await self._unkept(reading)
             resource, policy = _policy_for(setup, read, asked, identity.role)
             if policy is not None:
-                key = key_of(read, asked, policy.scope, identity)
+                key = key_of(
+                    read, asked, policy.scope, identity, setup.manners.get(identity.role, b"")
+                )
                 return await self._kept(reading, _Kept(key, policy, identity, resource))
         return await self._unkept(reading)
 
@@ -587,7 +590,8 @@ def _make_setup(state: AppState) -> _Setup:
             " request; set cache-pre-request-is-safe if it does neither"
         )
         policies = Policies()
-    return _Setup(state, policies, vary_names(len(rules.schemas)))
+    manners = {} if state.cache is None else manners_of(state.cache.role_settings)
+    return _Setup(state, policies, vary_names(len(rules.schemas)), manners)
 
 
 def _serves_alike(one: AppState, other: AppState) -> bool:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from proxy.schema_cache.node_trees import Code, Trait, setting_traits
+from proxy.schema_cache.node_trees import PASSING_CLAIMS, Code, Trait, setting_traits
 
 _TOKEN: Final = re.compile(
     r"""
@@ -88,6 +88,8 @@ def read_body(source: str, user_functions: Collection[str]) -> Code | None:
             return None
         if kind == "text" and _TIME_TEXTS.search(token):
             traits.add("time")
+        elif kind == "text" and token[1:-1] in PASSING_CLAIMS:
+            traits.add("token")
         elif kind == "name":
             name = token.lower() if token[0] != '"' else token[1:-1]
             if name in _FORBIDDEN or name in user_functions:

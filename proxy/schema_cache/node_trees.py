@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Trait = Literal["claims", "role", "request", "time"]
-"""What an answer depends on besides tables and its URL: the token's claims, the role, the
-rest of the request (headers, cookies; settings that a pre-request function makes), the time
-of day."""
+Trait = Literal["claims", "token", "role", "request", "time"]
+"""What an answer depends on besides tables and its URL: the token's claims, such among them
+(seen by their names) as differ from token to token of one identity, the role, the rest of the
+request (headers, cookies; settings that a pre-request function makes), the time of day."""
+
+PASSING_CLAIMS: Final = frozenset(("exp", "iat", "nbf", "jti"))
+"""Claims that differ from token to token of one identity (RFC 7519)."""
 
 NOTHING: Final[frozenset[int]] = frozenset()
 
@@ -45,6 +48,8 @@ _SETTING: Final = re.compile(
 )
 _HEADER: Final = 4
 """Bytes of length before those of a text."""
+_SHORT_TEXT: Final = re.compile(r":constvalue 7 \[ ([-\d ]+) \]")
+"""A text of three letters."""
 
 # enum SQLValueFunctionOp (primnodes.h): dates and times come first, then who one is.
 _LAST_TIME: Final = 8
@@ -71,6 +76,8 @@ def _traits(tree: str) -> Iterator[Trait]:
             yield "time"
         elif int(text) <= _LAST_ROLE:
             yield "role"
+    if not PASSING_CLAIMS.isdisjoint(map(_text, _SHORT_TEXT.findall(tree))):
+        yield "token"
     for constant in _SETTING.findall(tree):
         yield from setting_traits(_text(constant) if constant else None)
 
@@ -92,6 +99,8 @@ def setting_traits(name: str | None) -> Iterator[Trait]:
     name = name.lower()
     if name.startswith("request.jwt."):
         yield "claims"
+        if name.rpartition(".")[2] in PASSING_CLAIMS:
+            yield "token"
     elif name in _BUILTIN_ROLE_SETTINGS:
         yield "role"
     elif "." in name and not name.startswith("app.settings."):

@@ -35,6 +35,8 @@ create view api.at_now as select p.*, now() - interval '1 day' as since from api
 create view api.mine as select * from api.plain where name = current_user;
 create view api.claimed as
   select * from api.plain where name = current_setting('request.jwt.claims', true)::json->>'sub';
+create view api.unrevoked as select * from api.plain
+  where name <> current_setting('request.jwt.claims', true)::json->>'jti';
 create view api.headed as
   select * from api.plain where name = current_setting('request.headers', true);
 create view api.configured as

@@ -89,6 +89,7 @@ def test_what_must_not_be_kept(
         ("/zoned", ["time"]),
         ("/mine", ["role"]),
         ("/claimed", ["claims"]),
+        ("/unrevoked", ["claims", "token"]),
         ("/headed", ["request"]),
         ("/configured", []),
         ("/own", ["role", "claims"]),

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.auth.model import Identity
-from proxy.cache.key import PASSING_CLAIMS, Key, asked_of, key_of
+from proxy.cache.key import Key, asked_of, key_of, manners_of
 from proxy.cache.policy import Scope
 from proxy.request.model import HttpRequest
+from proxy.schema_cache.node_trees import PASSING_CLAIMS
 
 
 def key(
@@ -50,6 +51,7 @@ def test_the_same_is_found(one: dict[str, Any], other: dict[str, Any]) -> None:
     "one, other",
     [
         ({"target": "/items?a=1&a=2"}, {"target": "/items?a=2&a=1"}),
+        ({"target": "/items?a=1&%61=2"}, {"target": "/items?%61=2&a=1"}),
         ({"target": "/items?x=1;a=1&b=3"}, {"target": "/items?b=3&x=1;a=1"}),
         ({"target": "/a?b"}, {"target": "/a%3Fb"}),
         ({}, {"accept": "text/csv"}),
@@ -103,3 +105,21 @@ def test_long_parts_are_told_apart_too(one: bytes, other: bytes) -> None:
 
     if b"&" not in one + other:
         assert (of(one) == of(other)) is (one == other)
+
+
+def test_settings_of_roles_tell_public_answers_apart() -> None:
+    manners = manners_of(
+        {
+            "anon": (("statement_timeout", "3s"),),
+            "east": (("statement_timeout", "8s"), ("timezone", "Asia/Tokyo")),
+            "west": (("timezone", "America/Lima"),),
+        }
+    )
+    assert {*manners} == {"east", "west"}
+
+    def key_for(role: str) -> Key:
+        http = HttpRequest("GET", b"/items", b"", ())
+        return key_of(http, {}, "public", Identity(role, "{}", True), manners.get(role, b""))
+
+    assert key_for("anon") == key_for("other")
+    assert len({key_for("anon"), key_for("east"), key_for("west")}) == 3

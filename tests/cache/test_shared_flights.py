@@ -19,6 +19,7 @@ from proxy.schema_cache.node_trees import Trait
         (("role",), "role", False),
         (("claims",), "role", True),
         (("claims",), "claims", False),
+        (("claims", "token"), "claims", True),
         (("request",), "claims", True),
     ],
 )

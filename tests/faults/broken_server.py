@@ -100,8 +100,8 @@ def _shared_claims() -> None:
     """All who have the same role share answers."""
     key_of = _SERVING.key_of
 
-    def shared(read: Any, asked: Any, scope: Any, identity: Any) -> Any:
-        return key_of(read, asked, "role", identity)
+    def shared(read: Any, asked: Any, scope: Any, identity: Any, manner: Any) -> Any:
+        return key_of(read, asked, "role", identity, manner)
 
     _SERVING.key_of = shared
 

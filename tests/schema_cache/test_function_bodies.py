@@ -20,6 +20,8 @@ _USERS = frozenset(("full_name", "lower_it"))
         ("select coalesce(x, /* from */ 1) between 1 and 2", []),
         ("select current_setting('request.jwt.claims', true)::json ->> 'sub'", ["claims"]),
         ("select current_setting('request.jwt.claim.sub')", ["claims"]),
+        ("select current_setting('request.jwt.claim.jti')", ["claims", "token"]),
+        ("select x ->> 'exp'", ["token"]),
         ("SELECT CURRENT_SETTING('request.headers')", ["request"]),
         ("select current_setting('request.' || 'headers')", ["request"]),
         ("select current_setting($1)", ["request"]),
