@@ -156,6 +156,7 @@ def _several_hosts(
     listed = inside or parameters.get("host") or env.get("PGHOST") or ""
     names = listed.split(",")
     if len(names) < 2:
+        _host_of_uri(inside, parameters.get("port") or str(_DEFAULT_PORT))
         return ()
     ports = (parameters.get("port") or env.get("PGPORT") or str(_DEFAULT_PORT)).split(",")
     if len(ports) == 1:

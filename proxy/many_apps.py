@@ -241,7 +241,14 @@ class Apps:
         # A table's app hears of the file through us, for the file is about others as well.
         reread = None if self.named else self._reread_for_only_app
         on_loss = None if self.named else self._on_loss
-        app = App(named.settings, reread=reread, on_loss=on_loss, budget=self._budget)
+        try:
+            app = App(named.settings, reread=reread, on_loss=on_loss, budget=self._budget)
+        except (PoolError, SettingsError, ValueError) as error:
+            # A connection string that can't be read, what is not installed, or connections
+            # that are to be had in any case and can't be beside those of the others.
+            if not self.named:
+                raise
+            raise SettingsError([f"apps.{named.name}: {error}"]) from error
         return Served(named, app, Front(app.answer, edge_options(named.settings), name))
 
     async def _start_patiently(self, several: Iterable[Served]) -> None:
@@ -348,9 +355,8 @@ class Apps:
         for named in several:
             try:
                 made.append(self._make(named))
-            except ValueError as error:
-                # What it is to have in any case is not to be had beside the others.
-                logger.error("apps.%s can not begin: %s", named.name, error)
+            except SettingsError as error:
+                logger.error("An app can not begin. %s", error)
         return made
 
     async def _succeed(self, successor: Served) -> None:

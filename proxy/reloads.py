@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
+
+logger = logging.getLogger(__name__)
 
 Part = Literal["config", "schema"]
 """What can be reloaded."""
@@ -71,13 +74,21 @@ class Reloads:
             while self._wanted:
                 self._asked.clear()
                 wanted, self._wanted = self._wanted, frozenset()
-                if await self._run(wanted):
+                if await self._run_safely(wanted):
                     pause = _FIRST_PAUSE
                     await self._burst_over()
                 else:
                     self._wanted |= wanted
                     await self._pause_or_wish(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _run_safely(self, wanted: frozenset[Part]) -> bool:
+        try:
+            return await self._run(wanted)
+        except Exception:
+            # Nobody foresaw it, so that trying again won't help; what is wished for next may.
+            logger.exception("A reload broke off")
+            return True
 
     async def _burst_over(self) -> None:
         loop = asyncio.get_running_loop()

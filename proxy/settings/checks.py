@@ -66,6 +66,13 @@ def find_faults(settings: Settings) -> Iterator[tuple[str, str]]:
             f"openapi-docs-path: '{docs_path}' is no path of letters, digits, - and _ that"
             ' begins with a slash, and not with /rpc; write e.g. openapi-docs-path = "/docs"',
         )
+    if settings.cache_store is not None and not _is_redis_url(settings.cache_store):
+        # It may hold a password, so it is not shown.
+        yield (
+            "cache-store",
+            "cache-store: it is no URL that begins with redis://, rediss:// or unix://; write"
+            ' e.g. cache-store = "redis://localhost:6379/0"',
+        )
     yield from _find_token_faults(settings)
 
 
@@ -126,6 +133,14 @@ def find_oddities(settings: Settings) -> Iterator[str]:
 
 def _is_docs_path(text: str) -> bool:
     return bool(re.fullmatch(r"(?!/rpc(?:/|$))(?:/[A-Za-z0-9_-]+)+", text))
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_proxy_uri(text: str) -> bool:

@@ -140,6 +140,25 @@ def test_a_faulty_configuration_keeps_all_as_it_was(
         assert server.name(BLOG) == databases[1]
 
 
+def test_an_app_that_can_not_even_be_made_is_tried_with_the_next_reload(
+    config: Config, start: Start, databases: list[str]
+) -> None:
+    with start(config) as server:
+        uri = config.apps["blog"]["db-uri"]
+        for wrong in ("nothing", "postgresql://127.0.0.1:port/x"):
+            config.apps["news"] = {**config.apps["blog"], "hosts": NEWS, "db-uri": wrong}
+            config.apps["blog"]["hosts"] = [BLOG, f"{len(wrong)}.example.com"]
+            server.reload()
+            settled(server, f"{len(wrong)}.example.com", databases[1])
+            assert server.name(NEWS) == "EDGE404"
+        assert 'apps.news: missing "=" after "nothing"' in server.process.log
+        assert 'apps.news: invalid integer value "port"' in server.process.log
+        config.apps["news"]["db-uri"] = uri
+        server.reload()
+        settled(server, NEWS, databases[1])
+        assert server.name(SHOP) == databases[0]
+
+
 def answers(server: Server, host: str, path: str) -> bool:
     return server.get(host, path).status_code == 200
 

@@ -156,6 +156,14 @@ def test_without_tables_there_are_no_apps(tmp_path: Path) -> None:
             "apps.b: every host/p is apps.a's already",
         ),
         (
+            '[apps.a]\ndb-uri="x"\ncache-store="radis://:geheim@h"',
+            "apps.a: cache-store: it is no URL that begins with redis://, rediss:// or unix://",
+        ),
+        (
+            '[apps.a]\ndb-uri="x"\ncache-store="redis://h:port"',
+            "apps.a: cache-store: it is no URL",
+        ),
+        (
             '[apps.a-b]\ndb-uri="x"\n[apps.a_b]\ndb-uri="y"\nhosts="b"',
             "apps.a_b: its environment variables would be those of apps.a-b",
         ),

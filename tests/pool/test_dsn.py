@@ -123,6 +123,9 @@ def test_which_of_several_hosts_is_wanted() -> None:
     [
         ("host=a,b port=1,2,3", "could not match 3 port numbers to 2 hosts"),
         ("host=a,b port=1,x", 'invalid integer value "x"'),
+        ("host=a port=x", 'invalid integer value "x"'),
+        ("postgresql://u:p@h:x/d", 'invalid integer value "x"'),
+        ("postgresql://h/d?port=x", 'invalid integer value "x"'),
         ("host", 'missing "=" after "host"'),
         ("host h=1", 'missing "=" after "host"'),
         ("=h", 'missing "="'),

@@ -39,11 +39,14 @@ class Work:
         self.done: list[frozenset[Part]] = []
         self.times: list[float] = []
         self.fails = 0
+        self.breaks = False
         self.reloads = Reloads(self._run)
 
     async def _run(self, parts: frozenset[Part]) -> bool:
         self.done.append(parts)
         self.times.append(time.monotonic())
+        if self.breaks:
+            raise LookupError("broken down")
         self.fails -= 1
         return self.fails < 0
 
@@ -57,6 +60,20 @@ async def working() -> AsyncIterator[Work]:
     work.reloads.start()
     yield work
     await work.reloads.close()
+
+
+async def test_a_reload_that_breaks_down_is_not_the_last_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with working() as work:
+        work.breaks = True
+        work.reloads.ask(SCHEMA)
+        await until(lambda: work.has_run(1))
+        work.breaks = False
+        work.reloads.ask(CONFIG)
+        await until(lambda: work.has_run(2))
+        assert work.done == [SCHEMA, CONFIG]
+    assert "broken down" in caplog.text
 
 
 async def test_one_wish_is_one_reload_at_once() -> None:
