@@ -237,7 +237,11 @@ def check(config: Path | None) -> int:
         click.echo(f"{marks[finding.verdict]}: {text}", err=finding.verdict != "good")
 
     async def ask(app: NamedApp) -> None:
-        pool = Pool(app.settings.db_uri, size=1)
+        try:
+            pool = Pool(app.settings.db_uri, size=1)
+        except PoolError as error:
+            tell(Finding("bad", f"db-uri: {error}"), app.name)
+            return
         try:
             async for finding in check_database(pool, app.settings):
                 tell(finding, app.name)

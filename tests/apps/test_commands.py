@@ -25,12 +25,14 @@ def test_check_tells_of_each_app(config: Config, postgres: EmbeddedPostgres) -> 
         "hosts": "away",
         "db-uri": postgres.dsn_for("no_such_database", "authenticator"),
     }
+    config.apps = {"nonsense": {"hosts": "nonsense", "db-uri": "none"}, **config.apps}
     result = run(config, "check")
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert "ok: apps.shop: db-schemas: api" in lines
     assert any(line.startswith("error: apps.blog: db-schemas: there is no") for line in lines)
     assert any(line.startswith("error: apps.away: db-uri: ") for line in lines)
+    assert any(line.startswith('error: apps.nonsense: db-uri: missing "="') for line in lines)
 
 
 def test_a_dump_has_what_each_database_says(config: Config) -> None:
