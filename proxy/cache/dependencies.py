@@ -41,6 +41,11 @@ _PLAIN_TYPES: Final = frozenset(
 )
 
 
+_RUN_TEXTS: Final = ("connectby", "crosstab", "dblink", "xpath_table")
+"""Functions of extensions that run SQL in their arguments (PostgreSQL docs, "tablefunc",
+"xml2", "dblink")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What an answer depends on.
@@ -108,6 +113,13 @@ def relation_dependencies(facts: Facts, name: QualifiedName) -> Dependencies:
     walk.relation(oid, None)
     found = facts.memo[key] = walk.found()
     return found
+
+
+def function_dependencies(facts: Facts, schema: str, name: str) -> Dependencies:
+    """What calling the function depends on."""
+    walk = Walk(facts)
+    walk.function_named(QualifiedName(schema, name))
+    return walk.found()
 
 
 # --- plans ----------------------------------------------------------------------------------
@@ -294,7 +306,11 @@ class Walk:
 
 
 def _is_honest(function: FunctionFacts) -> bool:
-    """Extensions in C, such as PostGIS, read no tables in functions that are not volatile."""
+    """Extensions in C, such as PostGIS, read no tables in functions that are not volatile;
+    but some run SQL that is given to them as text."""
     return (
-        function.of_extension and function.language == "c" and function.volatility != "volatile"
+        function.of_extension
+        and function.language == "c"
+        and function.volatility != "volatile"
+        and not function.name.name.startswith(_RUN_TEXTS)
     )

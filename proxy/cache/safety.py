@@ -7,12 +7,18 @@ again of each answer before it is kept, when all that its query reads is known. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from proxy.cache.dependencies import relation_dependencies
+from proxy.cache.dependencies import (
+    dependencies,
+    function_dependencies,
+    relation_dependencies,
+)
 from proxy.cache.policy import Kind, Policies, Policy, Scope
-from proxy.schema_cache.model import QualifiedName, SchemaCache
+from proxy.plan.model import FunctionCall, ReadPlan, TableRead
+from proxy.schema_cache.model import QualifiedName, Relationship, SchemaCache
 from proxy.schema_cache.node_trees import Trait
 
 _REASONS: Final = (
@@ -35,6 +41,36 @@ def covers(scope: Scope, traits: frozenset[Trait]) -> bool:
     if scope == "public":
         return not traits & {"claims", "role"}
     return scope == "claims" or "claims" not in traits
+
+
+def embeds_what_is_public(
+    plan: TableRead | FunctionCall, cache: SchemaCache, policies: Policies, role: str
+) -> bool:
+    """Whether all that a public answer embeds is public itself: grants and policies of the
+    table or function that was asked for say nothing of others in the answer."""
+    if cache.facts is None:
+        return False
+    tags = dependencies(plan, cache).tags
+    if isinstance(plan, TableRead):
+        own = relation_dependencies(cache.facts, plan.read.source).tags
+    else:
+        function = plan.call.function
+        own = function_dependencies(cache.facts, function.schema, function.name).tags
+    public = set(own)
+    for name in _embedded(plan.read):
+        policy = policies.find("tables", name, role)
+        if policy is not None and policy.scope == "public":
+            public |= relation_dependencies(cache.facts, name).tags
+    return tags <= public
+
+
+def _embedded(node: ReadPlan) -> Iterator[QualifiedName]:
+    for embed in node.embeds:
+        yield embed.node.source
+        relationship = embed.relationship
+        if isinstance(relationship, Relationship) and relationship.junction is not None:
+            yield relationship.junction.table
+        yield from _embedded(embed.node)
 
 
 def safe_policies(policies: Policies, cache: SchemaCache) -> Policies:

@@ -39,7 +39,7 @@ from proxy.cache.headers import VaryNames, cache_status, header_values, vary_nam
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Asked, Key, as_get, asked_of, key_of, manners_of
 from proxy.cache.policy import Policies, Policy, make_policies
-from proxy.cache.safety import covers, safe_policies
+from proxy.cache.safety import embeds_what_is_public, safe_policies
 from proxy.cache.store import Entry, Store
 from proxy.cache.tokens import Tokens
 from proxy.cache.validators import Conditions, read_conditions
@@ -54,6 +54,7 @@ from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.response.commit_check import is_explained
 from proxy.response.errors import error_response
 from proxy.response.model import Response
+from proxy.schema_cache.model import SchemaCache
 
 logger = logging.getLogger(__name__)
 
@@ -387,7 +388,7 @@ class ResponseCache:
                 if shared is not None and not depends_on.unknown:
                     stamp = await shared.stamp(depends_on.tags)
                 flight.depends_on(depends_on, self._versions, kept.policy.scope)
-                flight.alone |= not _is_repeatable(plan)
+                flight.alone |= not _is_for_all(plan, schema_cache, reading, kept)
             try:
                 # A replica may not have what the versions say was written.
                 return await reading.run(replace(transaction, on_primary=True))
@@ -450,7 +451,7 @@ class ResponseCache:
             return None, "volatile"
         if flight.tags is None:
             return None, "unknown-dependencies"
-        if not covers(kept.policy.scope, flight.traits):
+        if flight.alone:
             return None, "scope"
         if header_values(response.headers, b"set-cookie"):
             return None, "set-cookie"
@@ -642,6 +643,17 @@ def _is_repeatable(plan: Plan | None) -> bool:
     if isinstance(plan, FunctionCall):
         return plan.call.function.volatility != "volatile" and not is_explained(plan)
     return isinstance(plan, TableRead) and not is_explained(plan)
+
+
+def _is_for_all(plan: Plan, cache: SchemaCache, reading: _Read, kept: _Kept) -> bool:
+    """Whether the answer may be for others than the one who asks, if it depends on nothing
+    that tells them apart."""
+    if not isinstance(plan, TableRead | FunctionCall) or not _is_repeatable(plan):
+        return False
+    if kept.policy.scope != "public":
+        return True
+    policies = reading.setup.policies
+    return embeds_what_is_public(plan, cache, policies, kept.identity.role)
 
 
 def _needs_content(reading: _Read) -> bool:

@@ -37,6 +37,9 @@ create view api.claimed as
   select * from api.plain where name = current_setting('request.jwt.claims', true)::json->>'sub';
 create view api.unrevoked as select * from api.plain
   where name <> current_setting('request.jwt.claims', true)::json->>'jti';
+create extension tablefunc;
+create view api.crossed as
+  select * from crosstab('select name, id, id from api.plain') as ct(name text, id int);
 create view api.headed as
   select * from api.plain where name = current_setting('request.headers', true);
 create view api.configured as

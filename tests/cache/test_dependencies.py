@@ -55,6 +55,7 @@ def test_tags(dependent: SchemaCache, plan: MakePlan, target: str, expected: lis
     [
         ("/chance", "random"),
         ("/sampled", "TABLESAMPLE"),
+        ("/crossed", "crosstab"),
         ("/catalog", "relation 1259"),
         ("/rpc/undeclared", "api.undeclared"),
         ("/on_undeclared", "api.undeclared"),

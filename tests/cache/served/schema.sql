@@ -51,6 +51,13 @@ create policy own on api.notes to web_user, web_auditor
     using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
 comment on table api.notes is '@cache max-age=60 stale-if-error=60';
 
+create table api.labels (product_id integer references api.products, label text);
+comment on table api.labels is '@cache max-age=60 scope=public';
+
+-- Without row security, and not for everybody.
+create table api.costs (product_id integer primary key references api.products, amount integer);
+insert into api.costs values (1, 17);
+
 -- Public itself, and not with the notes that it refers to.
 create table api.pages (id integer primary key, note_id integer references api.notes);
 insert into api.pages values (1, 1), (2, 2);
@@ -68,6 +75,10 @@ create table api.short (id integer primary key);
 insert into api.short values (1);
 comment on table api.short is
     '@cache max-age=1 stale-while-revalidate=60 stale-if-error=60 scope=public';
+
+create function api.product_cost(api.products) returns integer stable language sql as
+    $$ select amount from api.costs where product_id = $1.id $$;
+comment on function api.product_cost(api.products) is '@cache reads=api.costs';
 
 create function api.slow_count() returns integer stable language plpgsql as $$
 begin
@@ -114,7 +125,7 @@ create trigger summary_update instead of update on api.summary
     for each row execute function api.summary_update();
 
 grant select on all tables in schema api to web_anon, web_user, web_auditor;
-revoke select on api.notes from web_anon;
+revoke select on api.notes, api.costs from web_anon;
 grant insert, update, delete on all tables in schema api to web_user;
 grant delete on api.drafts to web_auditor;
 grant usage on all sequences in schema api to web_user;
