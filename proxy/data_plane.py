@@ -241,8 +241,11 @@ class _DisconnectWatch:
 
     def stop(self) -> None:
         self._waits.end(self)
-        if self._watcher is not None and not self._watcher.done():
+        if self._watcher is not None:
             self._watcher.cancel()
+            # A cancelled task keeps the traceback, which leads back here: kept here, each
+            # slow request would be left to the garbage collector.
+            self._watcher = None
 
 
 # --- the request ------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 from proxy.admin import Reports, admin_app
 from proxy.app import EdgeApp, Service
 from proxy.data_plane import AsgiApp, EdgeOptions
-from proxy.engines import hypercorn_engine
+from proxy.engines import collector, hypercorn_engine
 from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
@@ -293,7 +293,8 @@ class _Run:
         logger.info("API server listening on %s", address)
         if on_ready is not None:
             on_ready(Listening(address, describe(self._admin) if self._admin else None))
-        await self._engine(app, self._main, self._options.engine_options, stop)
+        with collector.out_of_the_way():
+            await self._engine(app, self._main, self._options.engine_options, stop)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

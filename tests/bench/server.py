@@ -104,9 +104,14 @@ def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
 
 
 @contextmanager
-def running(contender: Contender, scratch: Path, authority: str | None = None) -> Iterator[int]:
-    """The contender, until left; its process id. With TLS, `authority` is the file of the
-    certificate to trust."""
+def running(
+    contender: Contender,
+    scratch: Path,
+    authority: str | None = None,
+    target: str = SCENARIOS[0].targets[0],
+) -> Iterator[int]:
+    """The contender, until left; its process id. It has begun when `target` is answered. With
+    TLS, `authority` is the file of the certificate to trust."""
     log = scratch / f"{contender.name}.log"
     environment = {**os.environ, **dict(contender.environment)}
     with log.open("wb") as output:
@@ -118,7 +123,7 @@ def running(contender: Contender, scratch: Path, authority: str | None = None) -
             env=environment,
         )
     try:
-        _wait_until_it_answers(process, contender, log, authority)
+        _wait_until_it_answers(process, contender, log, authority, target)
         yield process.pid
     finally:
         process.terminate()
@@ -130,10 +135,14 @@ def running(contender: Contender, scratch: Path, authority: str | None = None) -
 
 
 def _wait_until_it_answers(
-    process: subprocess.Popen[bytes], contender: Contender, log: Path, authority: str | None
+    process: subprocess.Popen[bytes],
+    contender: Contender,
+    log: Path,
+    authority: str | None,
+    target: str,
 ) -> None:
     scheme = "http" if authority is None else "https"
-    url = f"{scheme}://127.0.0.1:{contender.port}{SCENARIOS[0].targets[0]}"
+    url = f"{scheme}://127.0.0.1:{contender.port}{target}"
     verify = ssl.create_default_context(cafile=authority)
     deadline = time.monotonic() + _START_TIMEOUT
     said = "nothing"
