@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy import consistency
+from proxy.cache.instant import Instants
 from proxy.cors import CorsPolicy
 from proxy.data_plane import (
     Answer,
@@ -67,11 +68,16 @@ class Front:
     """
 
     def __init__(
-        self, answer: Answer, options: EdgeOptions | None = None, name: str = ""
+        self,
+        answer: Answer,
+        options: EdgeOptions | None = None,
+        name: str = "",
+        instants: Instants | None = None,
     ) -> None:
         self.name = name
         self._answer = answer
-        self.data_plane = DataPlane(answer, options, app=name)
+        self._instants = instants
+        self.data_plane = DataPlane(answer, options, app=name, instants=instants)
         self.requests = 0
         self._emptied: asyncio.Event | None = None
         self._docs_app: AsgiApp | None = None
@@ -94,6 +100,7 @@ class Front:
     def refuse(self, refusal: Answer | None) -> None:
         """Answer new requests with `refusal`, or as ever; those under way are finished."""
         self.data_plane.answer = refusal or self._answer
+        self.data_plane.instants = self._instants if refusal is None else None
 
     async def drained(self) -> None:
         """Returns when no request is being answered."""

@@ -31,6 +31,7 @@ from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
 from proxy.auth.token_cache import Authenticator
 from proxy.cache.counts import CacheCounts
+from proxy.cache.instant import Instants
 from proxy.cache.purge import read_purge
 from proxy.cache.serving import ResponseCache
 from proxy.cache.setup import make_invalidation, shared_namespace
@@ -112,7 +113,9 @@ class App:
             max_lag=settings.db_read_max_lag,
         )
         self._invalidation = make_invalidation(settings, lambda: self._state.cache)
-        self._cache = ResponseCache(self._invalidation, lambda: self._pool.away)
+        self._cache = ResponseCache(
+            self._invalidation, lambda: self._pool.away, lambda: self._state
+        )
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
         self._reloads = Reloads(self._try_to_reload)
@@ -188,12 +191,20 @@ class App:
         self._followers.append(follower)
         follower(self._settings)
 
+    @property
+    def instants(self) -> Instants:
+        """The answers that need not be asked for."""
+        return self._cache.instants
+
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
         if not self._settings.db_read_uris:
             return await self._answer(request, record, self._run)
         run = ConsistentRun(self._run, request.headers)
-        return run.told(await self._answer(request, record, run))
+        response = run.told(await self._answer(request, record, run))
+        # What replicas add to an answer is for this time only.
+        record.hit = None
+        return response
 
     async def _answer(self, request: HttpRequest, record: Record, run: Run) -> Response:
         state = self._state

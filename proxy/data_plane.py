@@ -20,6 +20,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final, Protocol
 
+from proxy.cache.instant import Hit, Instants
 from proxy.cors import CorsPolicy, preflight, response_headers
 from proxy.docs_page.model import DocsPage
 from proxy.errors import ApiError, Verbosity, api_error
@@ -113,7 +114,8 @@ class DataPlane:
 
     `answer` returns a `Response` also for failures that it foresees. `beside` gets every
     scope that is not `http`; without it WebSockets are refused. `observer` may be set at
-    any time. `app` is the name that requests are recorded under.
+    any time. `app` is the name that requests are recorded under. `instants` has the answers
+    that can be given without `answer`.
     """
 
     def __init__(
@@ -123,8 +125,10 @@ class DataPlane:
         *,
         beside: AsgiApp | None = None,
         app: str = "",
+        instants: Instants | None = None,
     ) -> None:
         self.answer = answer
+        self.instants = instants
         self.options = options or EdgeOptions()
         self.beside = beside
         self.app = app
@@ -159,7 +163,11 @@ class DataPlane:
         self, scope: Scope, receive: Receive, send: Send, record: Record
     ) -> Response | None:
         """Answer the request; the response that was sent, None when the client has gone."""
-        options = self.options
+        options, instants = self.options, self.instants
+        if instants is not None:
+            found = instants.find(scope, options, record)
+            if found is not None:
+                return await _send_found(send, *found, options.limits.send_timeout)
         unread = True
         try:
             try:
@@ -182,9 +190,25 @@ class DataPlane:
             sent = await send_response(scope, receive, send, response, options, unread=unread)
         except ClientGone:
             return None
+        if instants is not None and record.hit is not None and sent is response:
+            self._remember(instants, record.hit, scope, response, options)
         if sent is not response:
             record.code = "PGRSTX00"
         return sent
+
+    def _remember(
+        self,
+        instants: Instants,
+        hit: Hit,
+        scope: Scope,
+        response: Response,
+        options: EdgeOptions,
+    ) -> None:
+        if response.reason is None:
+            bodiless = scope["method"] == "HEAD" or response.status in BODILESS
+            headers = wire_headers(scope, response, options)
+            body = b"" if bodiless else response.body
+            instants.keep(scope, options, hit, response.status, headers, body)
 
     async def _watched_answer(
         self, request: HttpRequest, receive: Receive, record: Record
@@ -357,6 +381,19 @@ def _body_too_large(limits: Limits) -> ApiError:
 
 
 # --- the response -----------------------------------------------------------------------
+
+
+async def _send_found(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, seconds: float
+) -> Response | None:
+    """Send an answer as it was sent before; None when the client does not take it."""
+    try:
+        with Limit(seconds):
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send(_piece(body, more=False))
+    except TimeoutError:
+        return None
+    return Response(status, tuple(headers), body)
 
 
 async def send_response(

@@ -249,7 +249,8 @@ class Apps:
             if not self.named:
                 raise
             raise SettingsError([f"apps.{named.name}: {error}"]) from error
-        return Served(named, app, Front(app.answer, edge_options(named.settings), name))
+        front = Front(app.answer, edge_options(named.settings), name, app.instants)
+        return Served(named, app, front)
 
     async def _start_patiently(self, several: Iterable[Served]) -> None:
         tasks = [self._spawn(each, self._begin(each)) for each in several]

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pool.model import Transaction
 from proxy.auth.model import Identity
 from proxy.plan.model import Plan
 from proxy.schema_cache.model import SchemaCache
+
+if TYPE_CHECKING:
+    from proxy.cache.instant import Hit
 
 Resource = Literal["table", "rpc", "root", "other"]
 """What was asked for; `other` is everything refused before that was known."""
@@ -38,6 +41,7 @@ class Record:
     `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
     request came to mean, and what it was planned with; for the response cache. The plan is
     that of all requests of its shape: the values in it may be placeholders.
+    `hit`: the kept answer that the same request may be given again.
     `deadline`: by when, in the event loop's time, the answer must be there; None when nobody
     set one. `app`: the name of the app that it was for; nothing when there is only the one
     that has none.
@@ -52,6 +56,7 @@ class Record:
     waited: float = 0.0
     received: int = 0
     deadline: float | None = None
+    hit: Hit | None = None
     app: str = ""
     trace: Trace | None = None
     identity: Identity | None = None

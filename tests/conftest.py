@@ -15,11 +15,16 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import hypothesis
 import jwt
 import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
+
+# How long an example takes says more about what else the machine does.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 SECRET = "a secret for tests that is long enough"
 SHOP = Path(__file__).parent / "http" / "schema.sql"

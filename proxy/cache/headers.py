@@ -102,6 +102,12 @@ def cache_status(
     return b"cache-status", b"; ".join(parts)
 
 
+def hit_status(age: float, ttl: float) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Age and Cache-Status of a kept answer that is used."""
+    told = (b"age", b"%d" % max(int(age), 0))
+    return told, (b"cache-status", b"%b; hit; ttl=%d" % (_NAME, int(ttl)))
+
+
 def not_modified(headers: Headers) -> Response:
     """The 304 in place of an answer with these headers."""
     return Response(304, tuple(header for header in headers if header[0].lower() in _ON_304))

@@ -35,7 +35,14 @@ from proxy.cache.effects import write_tags
 from proxy.cache.flights import Flight, Flights
 from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
 from proxy.cache.guard import guard_transaction, run_guarded
-from proxy.cache.headers import VaryNames, cache_status, header_values, vary_names
+from proxy.cache.headers import (
+    VaryNames,
+    cache_status,
+    header_values,
+    hit_status,
+    vary_names,
+)
+from proxy.cache.instant import Hit, Instants
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Asked, Key, as_get, asked_of, key_of, manners_of
 from proxy.cache.policy import Policies, Policy, make_policies
@@ -120,8 +127,12 @@ class ResponseCache:
     `is_away` tells whether the database is known to be away."""
 
     def __init__(
-        self, invalidation: Invalidation, is_away: Callable[[], bool] = lambda: False
+        self,
+        invalidation: Invalidation,
+        is_away: Callable[[], bool] = lambda: False,
+        current_state: Callable[[], AppState | None] = lambda: None,
     ) -> None:
+        self.instants = Instants(current_state, self._holds, self._count_instant)
         self._invalidation = invalidation
         self._is_away = is_away
         self._tokens = Tokens()
@@ -320,14 +331,27 @@ class ResponseCache:
         record = reading.record
         record.start()
         self._note(reading, kept)
-        ttl = entry.lifetimes.fresh - age
-        lines = (_age(age), cache_status("hit", ttl=ttl))
+        lines = hit_status(age, entry.lifetimes.fresh - age)
         response = await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
         record.lap("cache")
         if reading.setup.state.server_timing:
             timing = record.server_timing()
             response = replace(response, headers=(*response.headers, timing))
+        elif verdict is Verdict.FRESH and not reading.http.body:
+            state = reading.setup.state
+            record.hit = Hit(state, kept.key, entry, kept.identity, kept.resource)
         return response
+
+    def _holds(self, key: Key, entry: Entry) -> bool:
+        """Whether `entry` is still kept, and nothing it was made of has been written."""
+        return self._store.get(key) is entry and self._versions.unchanged(
+            entry.tags, entry.vector
+        )
+
+    def _count_instant(self, status: int) -> None:
+        self._reads["hit"] += 1
+        if status == 304:
+            self._not_modified += 1
 
     def _note(self, reading: _Read, kept: _Kept) -> None:
         record = reading.record

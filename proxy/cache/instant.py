@@ -1,0 +1,136 @@
+"""Kept answers to requests that come again byte for byte: sent as they are, unread.
+
+In: a request's ASGI scope. Out: the very status, headers and content that the same bytes got
+before, if they would get them again; None, and the request takes the way of all others. That
+is so while every one of these holds, each of which is looked at anew:
+
+* the app depends on the same state: keys, roles, schema cache, settings;
+* the edge has the same options (CORS, prefix, limits);
+* the token that the request carries has not expired; it was verified under that state;
+* the entry that answered is still kept, fresh, and no table it was made of has been written
+  since (`Versions`).
+
+Keyed by method, target and all headers, the token among them, so that two identities never
+meet. Bounded in entries and bytes; an answer is kept here only if it is small.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.auth.model import Identity
+from proxy.cache.headers import hit_status
+from proxy.cache.key import Key
+from proxy.cache.store import Entry
+from proxy.record import Record, Resource
+from proxy.response.model import Headers
+from proxy.shapes.recent import Recent
+
+if TYPE_CHECKING:
+    from proxy.pipeline import AppState
+
+Scope = MutableMapping[str, Any]
+Wire = list[tuple[bytes, bytes]]
+
+_ENTRIES: Final = 4096
+_BYTES: Final = 8 * 1024 * 1024
+_LARGEST: Final = 16 * 1024
+_OWN: Final = frozenset((b"age", b"cache-status"))
+"""Headers that differ from use to use."""
+_NEVER: Final = frozenset(
+    (
+        b"cache-control",
+        b"content-length",
+        b"pragma",
+        b"transfer-encoding",
+        b"x-consistency-token",
+    )
+)
+"""Requests with one of these are read each time."""
+
+_ScopeKey = tuple[str, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hit:
+    """What answered a request, and whose it was: all that has to hold for the next time."""
+
+    state: AppState
+    key: Key
+    entry: Entry
+    identity: Identity
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    hit: Hit
+    options: object
+    status: int
+    headers: Wire
+    body: bytes
+
+
+class Instants:
+    """The answers that one app can give at once.
+
+    `state` gives what its requests depend on now; `holds` tells whether an entry is kept
+    under a key and may be used; `count` is told of each use.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], AppState | None],
+        holds: Callable[[Key, Entry], bool],
+        count: Callable[[int], None],
+    ) -> None:
+        self._state = state
+        self._holds = holds
+        self._count = count
+        self._known: Recent[_ScopeKey, _Known] = Recent(_ENTRIES, _BYTES)
+
+    def find(
+        self, scope: Scope, options: object, record: Record
+    ) -> tuple[int, Wire, bytes] | None:
+        """Status, headers and content for the request of `scope`, which `record` is told of."""
+        known = self._known.get(_key_of(scope))
+        if known is None:
+            return None
+        hit = known.hit
+        entry, identity = hit.entry, hit.identity
+        age = time.monotonic() - entry.made_at
+        if (
+            known.options is not options
+            or hit.state is not self._state()
+            or age >= entry.lifetimes.fresh
+            or (identity.expires_at is not None and identity.expires_at <= time.time())
+            or not self._holds(hit.key, entry)
+        ):
+            return None
+        self._count(known.status)
+        record.role, record.identity, record.resource = identity.role, identity, hit.resource
+        headers = [*known.headers, *hit_status(age, entry.lifetimes.fresh - age)]
+        return known.status, headers, known.body
+
+    def keep(
+        self, scope: Scope, options: object, hit: Hit, status: int, headers: Wire, body: bytes
+    ) -> None:
+        """`hit` was answered with these; the same request may be answered so again."""
+        key = _key_of(scope)
+        if len(body) > _LARGEST or any(name in _NEVER for name, _ in key[3]):
+            return
+        kept = [(name, value) for name, value in headers if name not in _OWN]
+        weight = len(body) + 2000 + sum([len(n) + len(v) for n, v in (*key[3], *kept)])
+        self._known.put(key, _Known(hit, options, status, kept, body), weight)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._known = Recent(_ENTRIES, _BYTES)
+
+
+def _key_of(scope: Scope) -> _ScopeKey:
+    headers: Headers = tuple([(name, value) for name, value in scope["headers"]])
+    return scope["method"], scope["raw_path"], scope["query_string"], headers
