@@ -7,6 +7,7 @@ versions of the tables. Pure; times in seconds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -32,12 +33,14 @@ class Verdict(Enum):
 class Lifetimes:
     """How long an answer is `fresh`, and for how long after that it may be used while it is
     being renewed (`revalidating`) and while it can't be (`on_error`). `tolerant`: also for
-    those who say that stale is good enough for them; s-maxage and the like forbid that."""
+    those who say that stale is good enough for them; s-maxage and the like forbid that.
+    `end`: seconds after which it is of no use to anybody."""
 
     fresh: float
     revalidating: float = 0
     on_error: float = 0
     tolerant: bool = True
+    end: float = math.inf
 
     @property
     def kept(self) -> float:
@@ -53,6 +56,7 @@ class Lifetimes:
             fresh=fresh,
             revalidating=min(self.revalidating, rest),
             on_error=min(self.on_error, rest),
+            end=remaining,
         )
 
 
@@ -90,7 +94,7 @@ def lifetimes_of(policy: Policy, chosen: Directives | None) -> Lifetimes | None:
 def judge(age: float, lifetimes: Lifetimes, wants: Wants) -> Verdict:
     """Whether an answer of this age will do for this request."""
     remaining = lifetimes.fresh - age
-    if wants.no_cache or wants.no_store:
+    if wants.no_cache or wants.no_store or age >= lifetimes.end:
         return Verdict.FETCH
     if wants.max_age is not None and age > wants.max_age:
         return Verdict.FETCH

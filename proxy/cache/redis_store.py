@@ -68,7 +68,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     body: bytes
     tag: bytes
     made_at: float
-    lifetimes: tuple[float, float, float, bool]
+    lifetimes: tuple[float, float, float, bool, float]
     tags: tuple[str, ...]
     compressible: bool
     stamp: tuple[bytes, ...]
@@ -93,6 +93,7 @@ def pack(entry: Entry, stamp: Stamp) -> bytes:
             lifetimes.revalidating,
             lifetimes.on_error,
             lifetimes.tolerant,
+            lifetimes.end,
         ),
         tuple(sorted(entry.tags)),
         entry.compressible,

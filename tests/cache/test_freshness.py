@@ -113,7 +113,8 @@ def test_nothing_lasts_longer_than_its_token(
 ) -> None:
     capped = Lifetimes(fresh, revalidating, on_error).capped(remaining)
     age = remaining + later
-    assert judge(age, capped, wants_of(None)) is Verdict.FETCH
+    for asked in (None, b"max-stale", b"max-stale=900000"):
+        assert judge(age, capped, wants_of(asked)) is Verdict.FETCH
     assert not survives_error(age, capped, wants_of(None))
 
 
