@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from proxy.cache import effects, notify
 from proxy.cache.dependencies import Walk
-from proxy.cache.versions import Vector, Versions
 from proxy.schema_cache import facts
 from tests.http import edge_server
 
@@ -21,7 +20,6 @@ from tests.http import edge_server
 _SERVING: Any = importlib.import_module("proxy.cache.serving")
 _LOAD: Any = importlib.import_module("proxy.schema_cache.load")
 _WALK: Any = Walk
-_VERSIONS: Any = Versions
 _EFFECTS: Any = effects._Effects
 _ANNOUNCEMENTS: Any = notify.Announcements
 
@@ -77,19 +75,12 @@ def _no_functions() -> None:
 
 def _late_vector() -> None:
     """Answers are kept with the versions of after their query."""
-    latest: list[Vector] = []
-    entry = _SERVING.Entry
 
-    def unchanged(self: Versions, tags: frozenset[str], _: Vector) -> bool:
-        latest[:] = [self.vector(tags)]
-        return True
+    def keep(self: Any, key: Any, entry: Any) -> str:
+        late = replace(entry, vector=self._versions.vector(entry.tags))
+        return "" if self._store.put(key, late) else "too-large"
 
-    def late(*facts: Any) -> Any:
-        *ahead, _, compressible = facts
-        return entry(*ahead, latest[0], compressible)
-
-    _VERSIONS.unchanged = unchanged
-    _SERVING.Entry = late
+    _SERVING.ResponseCache._keep = keep
 
 
 def _deaf() -> None:

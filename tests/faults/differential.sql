@@ -34,6 +34,37 @@ create table api.document_tags (
   tag_id bigint references api.tags on delete cascade,
   primary key (document_id, tag_id)
 );
+-- Two levels of cascades, and none of the tables below says so in its policy.
+create table api.lists (
+  id bigint generated always as identity primary key,
+  owner text not null default hidden.me(), name text not null, code text not null unique
+);
+create table api.items (
+  id bigint generated always as identity primary key,
+  owner text not null default hidden.me(), name text not null,
+  list_code text not null references api.lists (code) on update cascade on delete cascade
+);
+create table api.marks (
+  id bigint generated always as identity primary key,
+  owner text not null default hidden.me(),
+  item_id bigint not null references api.items on delete cascade
+);
+create table api.pins (
+  id bigint generated always as identity primary key,
+  owner text not null default hidden.me(),
+  item_id bigint references api.items on delete set null
+);
+-- Who sees what never changes: only who is a member does.
+create table api.memberships (
+  person text not null, team int not null, sponsor text not null default hidden.me(),
+  primary key (person, team)
+);
+create table api.reports (id bigint primary key, team int not null, title text not null);
+create table api.lines (id bigint primary key, report_id bigint not null references api.reports);
+create table api.remarks (id bigint primary key, team int not null);
+create index on api.items (list_code);
+create index on api.marks (item_id);
+create index on api.pins (item_id);
 create index on api.documents (account_id);
 create index on api.notes (document_id);
 create index on api.notes (account_code);
@@ -73,11 +104,33 @@ create policy own on api.events_0 using (owner = hidden.me());
 alter table api.events_1 enable row level security;
 create policy own on api.events_1 using (owner = hidden.me());
 
+alter table api.lists enable row level security;
+create policy own on api.lists using (owner = hidden.me());
+alter table api.items enable row level security;
+create policy own on api.items using (owner = hidden.me());
+alter table api.marks enable row level security;
+create policy own on api.marks using (owner = hidden.me());
+alter table api.pins enable row level security;
+create policy own on api.pins using (owner = hidden.me());
+alter table api.memberships enable row level security;
+create policy own on api.memberships using (hidden.me() in (person, sponsor));
+alter table api.reports enable row level security;
+create policy team on api.reports for select
+  using (team in (select team from api.memberships where person = hidden.me()));
+alter table api.lines enable row level security;
+create policy team on api.lines for select
+  using (report_id in (select id from api.reports));
+create function hidden.my_teams() returns setof int language sql stable security definer
+  as $$ select team from api.memberships where person = hidden.me() $$;
+comment on function hidden.my_teams() is '@cache reads=api.memberships';
+alter table api.remarks enable row level security;
+create policy team on api.remarks for select using (team in (select hidden.my_teams()));
+
 -- A trigger that says what it writes, one that does not, one that writes its own row only.
 create function hidden.log_note() returns trigger language plpgsql security definer as $$
 begin
   insert into api.audit (owner, action, what) values (hidden.me(), tg_op, new.body);
-  delete from api.audit where owner = hidden.me() and id < (select max(id) - 100 from api.audit);
+  delete from api.audit where owner = hidden.me() and id < (select max(id) - 40 from api.audit);
   return null;
 end $$;
 comment on function hidden.log_note() is '@cache writes=api.audit';
@@ -101,8 +154,17 @@ create view api.my_documents as
   select d.id, d.title, d.revision, a.name as account
   from api.documents d join api.accounts a on a.id = d.account_id
   where a.owner = hidden.me();
-create view api.slow_documents {invoker} as
-  select id, title from api.documents where (select sum(n) from generate_series(1, 30000) n) > 0;
+-- Reads of these wait, with the snapshot they have, while somebody holds the gate.
+create function hidden.gate() returns boolean language plpgsql stable as $$
+begin
+  perform pg_advisory_xact_lock_shared(4711, hashtext(hidden.me()));
+  return true;
+end $$;
+comment on function hidden.gate() is '@cache reads=';
+create view api.gated_items {invoker} as
+  select id, name, list_code from api.items where (select hidden.gate());
+create view api.gated_reports {invoker} as
+  select id, title from api.reports where (select hidden.gate());
 create view api.account_names {invoker} as select id, owner, name from api.accounts;
 create view api.evens as select * from api.events_0 where owner = hidden.me();
 create view api.summary as
@@ -130,6 +192,27 @@ comment on function api.give_away(text) is '@cache writes=api.accounts';
 create function api.wipe_notes() returns void language sql volatile
   as 'delete from api.notes where document_id is null';
 
+create function api.plant_account(name text) returns void language plpgsql as $$
+declare account bigint; document bigint;
+begin
+  insert into api.accounts (name, code) values (plant_account.name, plant_account.name)
+    returning id into account;
+  insert into api.documents (account_id, title) values (account, plant_account.name)
+    returning id into document;
+  insert into api.notes (document_id, account_code, body)
+    values (document, plant_account.name, plant_account.name);
+end $$;
+comment on function api.plant_account(text) is '@cache writes=accounts,documents,notes';
+create function api.plant_list(name text) returns void language plpgsql as $$
+declare item bigint;
+begin
+  insert into api.lists (name, code) values (plant_list.name, plant_list.name);
+  insert into api.items (name, list_code) values (plant_list.name, plant_list.name)
+    returning id into item;
+  insert into api.marks (item_id) values (item);
+  insert into api.pins (item_id) values (item);
+end $$;
+comment on function api.plant_list(text) is '@cache writes=lists,items,marks,pins';
 create function api.attach(kind text, name text) returns void language plpgsql as $$
 begin
   if kind = 'document' then
@@ -161,10 +244,22 @@ comment on view api.evens is '@cache max-age=600';
 comment on table api.prices is '@cache max-age=600 scope=public';
 comment on view api.my_documents is '@cache max-age=600';
 comment on view api.account_names is '@cache max-age=600';
-comment on view api.slow_documents is '@cache max-age=600';
+comment on view api.gated_items is '@cache max-age=600';
+comment on view api.gated_reports is '@cache max-age=600';
+comment on table api.lists is '@cache max-age=600';
+comment on table api.items is '@cache max-age=600';
+comment on table api.marks is '@cache max-age=600';
+comment on table api.pins is '@cache max-age=600';
+comment on table api.memberships is '@cache max-age=600';
+comment on table api.reports is '@cache max-age=600';
+comment on table api.lines is '@cache max-age=600';
+comment on table api.remarks is '@cache max-age=600';
 comment on view api.summary is '@cache max-age=600';
 
 grant select, insert, update, delete on all tables in schema api to differential_member;
 grant select on api.prices to differential_anon;
 insert into api.tags select n, 'tag ' || n from generate_series(1, 5) n;
 insert into api.prices select n, 0, now() from generate_series(1, 3) n;
+insert into api.reports select n, n, 'report ' || n from generate_series(1, 4) n;
+insert into api.lines select n, 1 + n % 4 from generate_series(1, 8) n;
+insert into api.remarks select n, 1 + n % 4 from generate_series(1, 8) n;
