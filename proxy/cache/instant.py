@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from proxy.auth.model import Identity
 from proxy.cache.headers import hit_status
@@ -67,7 +68,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Known:
-    hit: Hit
+    """`entry` is held by the store alone, whose bounds are those of the memory."""
+
+    state: AppState
+    key: Key
+    entry: ref[Entry]
+    identity: Identity
+    resource: Resource
     options: object
     status: int
     headers: Wire
@@ -99,19 +106,20 @@ class Instants:
         known = self._known.get(_key_of(scope))
         if known is None:
             return None
-        hit = known.hit
-        entry, identity = hit.entry, hit.identity
+        entry, identity = known.entry(), known.identity
+        if entry is None:
+            return None
         age = time.monotonic() - entry.made_at
         if (
             known.options is not options
-            or hit.state is not self._state()
+            or known.state is not self._state()
             or age >= entry.lifetimes.fresh
             or (identity.expires_at is not None and identity.expires_at <= time.time())
-            or not self._holds(hit.key, entry)
+            or not self._holds(known.key, entry)
         ):
             return None
         self._count(known.status)
-        record.role, record.identity, record.resource = identity.role, identity, hit.resource
+        record.role, record.identity, record.resource = identity.role, identity, known.resource
         headers = [*known.headers, *hit_status(age, entry.lifetimes.fresh - age)]
         return known.status, headers, known.body
 
@@ -124,7 +132,18 @@ class Instants:
             return
         kept = [(name, value) for name, value in headers if name not in _OWN]
         weight = len(body) + 2000 + sum([len(n) + len(v) for n, v in (*key[3], *kept)])
-        self._known.put(key, _Known(hit, options, status, kept, body), weight)
+        known = _Known(
+            hit.state,
+            hit.key,
+            ref(hit.entry),
+            hit.identity,
+            hit.resource,
+            options,
+            status,
+            kept,
+            body,
+        )
+        self._known.put(key, known, weight)
 
     def clear(self) -> None:
         """Forget all of them."""

@@ -217,6 +217,7 @@ class ResponseCache:
             self._evicted += self._store.evictions
             self._store = Store(rules.max_bytes, rules.max_entry_bytes)
             self._flights.part()
+            self.instants.clear()
         return self._setup
 
     # --- reads without a policy ----------------------------------------------------------
@@ -337,7 +338,8 @@ class ResponseCache:
         if reading.setup.state.server_timing:
             timing = record.server_timing()
             response = replace(response, headers=(*response.headers, timing))
-        elif verdict is Verdict.FRESH and not reading.http.body:
+        elif verdict is Verdict.FRESH and reading.http.method != QUERY:
+            # A QUERY's head does not tell what it asks.
             state = reading.setup.state
             record.hit = Hit(state, kept.key, entry, kept.identity, kept.resource)
         return response

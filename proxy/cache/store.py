@@ -21,7 +21,7 @@ _OVERHEAD: Final = 1024
 headers."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Entry:
     """An answer that is kept.
 
