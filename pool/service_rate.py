@@ -4,8 +4,10 @@ In: when the queue began and ceased to have someone in it, and each time one of 
 served. Out: a rate, or None. Only the time counts during which somebody waited: what a pool
 serves while nobody waits says how often it is asked, not what it can do. The rate is that of
 the last slices of such time, or of the very last one when that is better: it follows at once
-when service becomes faster, and within seconds when it becomes slower. Times are in seconds
-on one monotonic clock.
+when service becomes faster, and within seconds when it becomes slower. It is not told before
+all slices are there: while a crowd arrives, taking it in is what the process is busy with, and
+the first seconds say little about those that follow. Times are in seconds on one monotonic
+clock.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import Final
 
 _SLICE: Final = 1.0
 _SLICES: Final = 5
-_NEEDED_SLICES: Final = 2
 _NEEDED_SERVED: Final = 5
 _FORGET_AFTER: Final = 30.0
 
@@ -51,7 +52,7 @@ class ServiceRate:
 
     def per_second(self) -> float | None:
         """How many are served in a second, None when too little was seen."""
-        if len(self._slices) < _NEEDED_SLICES:
+        if len(self._slices) < _SLICES:
             return None
         served = sum(served for served, _ in self._slices)
         if served < _NEEDED_SERVED:
