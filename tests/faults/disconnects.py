@@ -120,7 +120,9 @@ class Disconnects:
         seed: int,
         authority: trustme.CA | None,
         within: float,
+        light: bool,
     ) -> None:
+        self._light = light
         self._at = (server.host, server.port, authority)
         self._admin = admin
         self._size = size
@@ -186,7 +188,7 @@ class Disconnects:
 
     def _request(self, tag: str) -> tuple[str, str, bytes]:
         match self._dice.randrange(3):
-            case 0:
+            case n if n == 0 or (n == 1 and self._light):
                 return "GET", "/rpc/nap?seconds=60", b""
             case 1:
                 return "GET", f"/big?filler=not.like.*{tag}*&order=filler.desc,id", b""
@@ -249,7 +251,13 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def disconnects(
-    *, clients: int, engine: str, tls: bool = False, seed: int = 0, size: int = 20
+    *,
+    clients: int,
+    engine: str,
+    tls: bool = False,
+    seed: int = 0,
+    size: int = 20,
+    light: bool = False,
 ) -> Verdict:
     """Run the whole against a private PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="disconnects-") as directory:
@@ -267,6 +275,7 @@ def disconnects(
                 tls=tls,
                 seed=seed,
                 size=size,
+                light=light,
             )
 
 
@@ -281,8 +290,10 @@ def disconnects_from(
     seed: int = 0,
     size: int = 20,
     within: float = 0.2,
+    light: bool = False,
 ) -> Verdict:
-    """Run the whole against an empty `database`; queries must end `within` so many seconds."""
+    """Run the whole against an empty `database`; queries must end `within` so many seconds.
+    When `light`, none of them computes."""
     dsn = server.dsn_for(database)
     asyncio.run(_prepare(dsn))
     settings = {
@@ -306,7 +317,7 @@ def disconnects_from(
     config = scratch / "disconnects.conf"
     config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
     with running([sys.executable, "-m", "tests.http.edge_server", str(config)]) as edge:
-        watched = _watched(edge, dsn, clients, size, seed, authority, within)
+        watched = _watched(edge, dsn, clients, size, seed, authority, within, light)
         verdict = asyncio.run(watched)
         if "Traceback" in edge.log:
             verdict.wrong.append(edge.log[-2000:])
@@ -327,10 +338,11 @@ async def _watched(
     seed: int,
     authority: trustme.CA | None,
     within: float,
+    light: bool,
 ) -> Verdict:
     admin = await asyncpg.connect(dsn)
     try:
-        run = Disconnects(server, admin, size, seed, authority, within)
+        run = Disconnects(server, admin, size, seed, authority, within, light)
         # More than the pool has connections: some leave the queue.
         return await run.run(clients, at_once=int(size * 1.5))
     finally:
@@ -343,10 +355,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=1000, help="in all (1000)")
     parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--tls", action="store_true", help="encrypted")
+    parser.add_argument(
+        "--light",
+        action="store_true",
+        help="no query that computes, so that the processor is free and what is told is ours",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what is asked (0)")
     options = parser.parse_args(arguments)
     verdict = disconnects(
-        clients=options.clients, engine=options.engine, tls=options.tls, seed=options.seed
+        clients=options.clients,
+        engine=options.engine,
+        tls=options.tls,
+        seed=options.seed,
+        light=options.light,
     )
     protocol = "TLS" if options.tls else "plain"
     print(
