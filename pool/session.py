@@ -68,7 +68,7 @@ from pool.model import Argument, IsolationLevel, Row, Statement
 _STATEMENTS: Final = 1000
 _CHARACTERS: Final = 1_000_000
 _LONGEST: Final = 16_000
-_ASK_AGAIN: Final = (0.05, 0.1, 0.2, 0.4)
+_ASK_AGAIN: Final = (0.03, 0.05, 0.1, 0.2, 0.4)
 """Seconds between two requests to cancel what a session still runs. One that arrives between
 two statements of a group is lost, and the next one would run on."""
 _ASKING: Final = 1.0
