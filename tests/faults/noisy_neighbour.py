@@ -21,6 +21,7 @@ import uvloop
 
 from pool import Budget, Pool, Statement, Transaction
 from pool.embedded import EmbeddedPostgres
+from proxy.engines.collector import out_of_the_way
 
 GOAL: Final = 3.0
 _QUERY: Final = Transaction(
@@ -119,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def run(dsn: str) -> Comparison:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # As in a server.
+        with out_of_the_way(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(
                 compare(
                     dsn,
