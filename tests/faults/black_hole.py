@@ -41,8 +41,6 @@ create role hole_caller;
 grant hole_caller to hole_server;
 create function public.ping() returns int language sql stable as 'select 1';
 """
-_HERE: Final = "10.213.77.1"
-_THERE: Final = "10.213.77.2"
 _NOISE: Final = 0.05
 """Seconds by which an app's slowest answers may differ for no reason of ours."""
 
@@ -88,21 +86,30 @@ class Verdict:
         return tuple(wrong)
 
 
+def addresses(name: str) -> tuple[str, str]:
+    """Ours and the other end's. Those of another namespace are others: one that a run left
+    behind which was killed is not in the way."""
+    network = int(name[-4:], 16) & 0xFFFC
+    first = f"10.213.{network >> 8}."
+    return f"{first}{(network & 0xFF) + 1}", f"{first}{(network & 0xFF) + 2}"
+
+
 @contextmanager
 def namespace() -> Iterator[str]:
-    """A network namespace reached as `_THERE`. Raises `Unavailable`."""
+    """A network namespace with `addresses`. Raises `Unavailable`."""
     if os.geteuid() != 0:
         raise Unavailable("only root can make network namespaces")
     if shutil.which("ip") is None:
         raise Unavailable("there is no `ip` program")
     name = f"hole-{secrets.token_hex(3)}"
     ours, theirs = f"{name[-6:]}-a", f"{name[-6:]}-b"
+    here, there = addresses(name)
     try:
         _ip("netns", "add", name)
         _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
-        _ip("addr", "add", f"{_HERE}/30", "dev", ours)
+        _ip("addr", "add", f"{here}/30", "dev", ours)
         _ip("link", "set", ours, "up")
-        _ip("-n", name, "addr", "add", f"{_THERE}/30", "dev", theirs)
+        _ip("-n", name, "addr", "add", f"{there}/30", "dev", theirs)
         _ip("-n", name, "link", "set", theirs, "up")
         yield name
     except subprocess.CalledProcessError as error:
@@ -118,18 +125,19 @@ def _ip(*arguments: str) -> None:
 
 def swallow(name: str) -> None:
     """Have the namespace drop whatever it should send us."""
-    _ip("-n", name, "route", "add", "blackhole", f"{_HERE}/32")
+    _ip("-n", name, "route", "add", "blackhole", f"{addresses(name)[0]}/32")
 
 
 def let_go(name: str) -> None:
     """Have it send again."""
-    _ip("-n", name, "route", "del", "blackhole", f"{_HERE}/32")
+    _ip("-n", name, "route", "del", "blackhole", f"{addresses(name)[0]}/32")
 
 
 @contextmanager
 def _relay_in(name: str, socket_path: str) -> Iterator[int]:
     """A relay to the database's unix socket, which listens in the namespace; its port."""
     command = [sys.executable, "-m", "tests.faults.black_hole", "--relay", socket_path]
+    command.append(addresses(name)[1])
     with subprocess.Popen(
         ["ip", "netns", "exec", name, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -140,8 +148,8 @@ def _relay_in(name: str, socket_path: str) -> Iterator[int]:
             process.terminate()
 
 
-async def _relay(socket_path: str) -> None:
-    async with Relay(socket_path, host=_THERE) as relay:
+async def _relay(socket_path: str, host: str) -> None:
+    async with Relay(socket_path, host=host) as relay:
         print(relay.port, flush=True)
         await asyncio.Event().wait()
 
@@ -164,7 +172,8 @@ def black_hole(*, rate: float, seconds: float, patience: int | None = None) -> V
             socket_path = f"{database.socket_directory}/.s.PGSQL.{database.port}"
             with _relay_in(name, socket_path) as port:
                 good = database.dsn_for(user="hole_server")
-                bad = f"postgresql://hole_server@{_THERE}:{port}/postgres?sslmode=disable{gives_up}"
+                place = f"{addresses(name)[1]}:{port}"
+                bad = f"postgresql://hole_server@{place}/postgres?sslmode=disable{gives_up}"
                 config = scratch / "hole.conf"
                 config.write_text(
                     'db-schemas = "public"\ndb-anon-role = "hole_caller"\ndb-pool = 5\n'
@@ -233,10 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.black_hole")
     parser.add_argument("--rate", type=float, default=40, help="requests/s to each app (40)")
     parser.add_argument("--seconds", type=float, default=15, help="before and meanwhile (15)")
-    parser.add_argument("--relay", help=argparse.SUPPRESS)
+    parser.add_argument("--relay", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.relay is not None:
-        asyncio.run(_relay(options.relay))
+        asyncio.run(_relay(*options.relay))
         return 0
     try:
         verdict = black_hole(rate=options.rate, seconds=options.seconds)
