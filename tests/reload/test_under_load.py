@@ -211,7 +211,8 @@ async def test_a_restart_of_the_database_is_survived(
     await execute(own_postgres.dsn, setup)
     dsn = own_postgres.dsn
     with start_edge(db_uri=dsn, db_schemas="public", db_reload_on_miss_interval=0) as server:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        # Requests wait for the database, for as long as httpx would wait for them.
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
             assert (await http.get("/items")).json() == []
             await asyncio.to_thread(own_postgres.stop)
             await until(lambda: serves(http, "/items", 503))
