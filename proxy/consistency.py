@@ -49,8 +49,12 @@ class ConsistentRun:
 def gives_tokens(settings: Settings) -> bool:
     """Whether answers to writes have a token: a replica, or the cache of another server, may
     not know of them yet."""
-    announces = settings.cache_announce or settings.cache_store is not None
-    return bool(settings.db_read_uris) or announces
+    return bool(settings.db_read_uris) or announces_writes(settings)
+
+
+def announces_writes(settings: Settings) -> bool:
+    """Whether other servers may keep answers that a write of this one outdates."""
+    return settings.cache_announce or settings.cache_store is not None
 
 
 def seen_token(headers: Headers) -> str | None:

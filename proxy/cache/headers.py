@@ -102,10 +102,14 @@ def cache_status(
     return b"cache-status", b"; ".join(parts)
 
 
-def hit_status(age: float, ttl: float) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """Age and Cache-Status of a kept answer that is used."""
-    told = (b"age", b"%d" % max(int(age), 0))
-    return told, (b"cache-status", b"%b; hit; ttl=%d" % (_NAME, int(ttl)))
+def age_line(seconds: float) -> tuple[bytes, bytes]:
+    """The Age of a kept answer (RFC 9111, section 5.1)."""
+    return b"age", b"%d" % max(int(seconds), 0)
+
+
+def hit_lines(age: float, ttl: float) -> Headers:
+    """What a kept answer that is used says of itself."""
+    return age_line(age), cache_status("hit", ttl=ttl)
 
 
 def not_modified(headers: Headers) -> Response:

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
+from proxy import consistency
 from proxy.auth.model import Identity
-from proxy.cache.headers import hit_status
+from proxy.cache.headers import hit_lines
 from proxy.cache.key import Key
 from proxy.cache.store import Entry
 from proxy.record import Record, Resource
@@ -47,7 +48,7 @@ _NEVER: Final = frozenset(
         b"content-length",
         b"pragma",
         b"transfer-encoding",
-        b"x-consistency-token",
+        consistency.HEADER,
     )
 )
 """Requests with one of these are read each time."""
@@ -120,7 +121,7 @@ class Instants:
             return None
         self._count(known.status)
         record.role, record.identity, record.resource = identity.role, identity, known.resource
-        headers = [*known.headers, *hit_status(age, entry.lifetimes.fresh - age)]
+        headers = [*known.headers, *hit_lines(age, entry.lifetimes.fresh - age)]
         return known.status, headers, known.body
 
     def keep(

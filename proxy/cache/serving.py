@@ -8,18 +8,17 @@ planning and no query.
 Order of things: the token is verified first, always. Then the policy is found by path, role
 and profile, then the entry by its key. An entry answers only while no table it was made of
 has been written since (`Versions`); what age and the request make of it is `freshness`.
-Around the transactions stand two more duties: the versions of the tables are taken before a
-read's query, and changed after a write's commit, before the writer gets its answer.
+The versions of the tables are taken before a read's query; `proxy.cache.writing` sees to what
+writes change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar, get_args
 
 from pool.errors import ConnectionFailed
@@ -31,31 +30,29 @@ from proxy.cache.counts import CacheCounts, CacheResult
 from proxy.cache.delivery import Made
 from proxy.cache.dependencies import dependencies
 from proxy.cache.directives import Wants, parse_directives, wants_of
-from proxy.cache.effects import write_tags
 from proxy.cache.flights import Flight, Flights
 from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
-from proxy.cache.guard import guard_transaction, run_guarded
 from proxy.cache.headers import (
-    VaryNames,
+    age_line,
     cache_status,
     header_values,
-    hit_status,
-    vary_names,
+    hit_lines,
 )
 from proxy.cache.instant import Hit, Instants
 from proxy.cache.invalidation import Invalidation
-from proxy.cache.key import Asked, Key, as_get, asked_of, key_of, manners_of
-from proxy.cache.policy import Policies, Policy, make_policies
-from proxy.cache.safety import embeds_what_is_public, safe_policies
+from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
+from proxy.cache.policy import Policy
+from proxy.cache.prepared import Prepared, prepare, serves_alike
+from proxy.cache.safety import embeds_what_is_public
 from proxy.cache.store import Entry, Store
 from proxy.cache.tokens import Tokens
 from proxy.cache.validators import Conditions, read_conditions
+from proxy.cache.writing import Writing
 from proxy.deadline import deadline_of
 from proxy.errors import ApiError, api_error
 from proxy.pipeline import AppState, Renew, Run
-from proxy.plan.model import FunctionCall, Plan, TableRead, TableWrite
+from proxy.plan.model import FunctionCall, Plan, TableRead
 from proxy.record import Record, Resource
-from proxy.request.api_request import resource_of
 from proxy.request.model import HttpRequest
 from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.response.commit_check import is_explained
@@ -63,12 +60,8 @@ from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.schema_cache.model import SchemaCache
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
-_MOST_PATHS: Final = 1024
-"""Paths whose policy is remembered; clients choose them."""
 _KNOWN_VARY: Final = frozenset(
     b"accept accept-encoding accept-profile authorization origin prefer range".split()
 )
@@ -82,27 +75,12 @@ _OURS: Final = ("PGRST00", "EDGE5")
 """How the codes of errors begin that tell of the server and not of the request."""
 
 
-_Found = tuple[Resource, Policy | None]
-"""What a path is about, and its policy."""
-
-
-@dataclass(slots=True)
-class _Setup:
-    """What follows from an `AppState`."""
-
-    state: AppState
-    policies: Policies
-    vary: VaryNames
-    manners: Mapping[str, bytes]
-    found: dict[tuple[bytes, bytes | None, str], _Found] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A read to be answered: the request, what it asks of caches, and the way to the
     database."""
 
-    setup: _Setup
+    setup: Prepared
     http: HttpRequest
     asked: Asked
     wants: Wants
@@ -136,9 +114,10 @@ class ResponseCache:
         self._invalidation = invalidation
         self._is_away = is_away
         self._tokens = Tokens()
+        self._writing = Writing(invalidation, self._tokens)
         self._versions = invalidation.versions
         self._store = Store(0, 0)
-        self._setup: _Setup | None = None
+        self._setup: Prepared | None = None
         self._flights: Flights[Made] = Flights(self._is_current)
         self._reads: dict[CacheResult, int] = dict.fromkeys(get_args(CacheResult), 0)
         self._not_modified = 0
@@ -183,7 +162,7 @@ class ResponseCache:
         asked = asked_of(http.headers)
         read = _read_of(http)
         if read is None:
-            return await self._pass_on(setup, run, http, asked, renew, record)
+            return await self._writing.answer(setup, run, http, asked, renew, record)
         reading = _Read(
             setup,
             read,
@@ -200,7 +179,7 @@ class ResponseCache:
             except ApiError:
                 # The pipeline refuses it in the same way.
                 return await self._unkept(reading)
-            resource, policy = _policy_for(setup, read, asked, identity.role)
+            resource, policy = setup.policy_for(read, asked, identity.role)
             if policy is not None:
                 key = key_of(
                     read, asked, policy.scope, identity, setup.manners.get(identity.role, b"")
@@ -210,9 +189,9 @@ class ResponseCache:
 
     # --- what follows from the state -----------------------------------------------------
 
-    def _set_up(self, state: AppState) -> _Setup:
-        before, self._setup = self._setup, _make_setup(state)
-        if before is None or not _serves_alike(before.state, state):
+    def _set_up(self, state: AppState) -> Prepared:
+        before, self._setup = self._setup, prepare(state)
+        if before is None or not serves_alike(before.state, state):
             rules = state.cache_rules
             self._evicted += self._store.evictions
             self._store = Store(rules.max_bytes, rules.max_entry_bytes)
@@ -322,7 +301,7 @@ class ResponseCache:
         reading.record.code = None
         spared = f"fwd=stale; fwd-status={status}"
         line = cache_status(spared, detail="stale-if-error")
-        lines = (_age(time.monotonic() - entry.made_at), line)
+        lines = (age_line(time.monotonic() - entry.made_at), line)
         return await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
 
     async def _hit(
@@ -332,7 +311,7 @@ class ResponseCache:
         record = reading.record
         record.start()
         self._note(reading, kept)
-        lines = hit_status(age, entry.lifetimes.fresh - age)
+        lines = hit_lines(age, entry.lifetimes.fresh - age)
         response = await self._deliver(reading, delivery.of_entry(entry), lines, kept.key)
         record.lap("cache")
         if reading.setup.state.server_timing:
@@ -539,97 +518,8 @@ class ResponseCache:
         response = self._refuse(reading, api_error("EDGE510"))
         return replace(response, headers=(*response.headers, status))
 
-    # --- everything that is no read ------------------------------------------------------
-
-    async def _pass_on(
-        self,
-        setup: _Setup,
-        run: Run,
-        http: HttpRequest,
-        asked: Asked,
-        renew: Renew | None,
-        record: Record,
-    ) -> Response:
-        state, conditions, token = setup.state, read_conditions(asked), b""
-
-        async def writing(transaction: Transaction) -> Outcome:
-            nonlocal token
-            plan, schema_cache = record.plan, record.schema_cache
-            through = run
-            if (
-                conditions is not None
-                and schema_cache is not None
-                and isinstance(plan, TableWrite | FunctionCall)
-            ):
-                transaction = guard_transaction(
-                    transaction,
-                    http,
-                    plan,
-                    conditions,
-                    schema_cache,
-                    state.request_rules,
-                    state.plan_rules,
-                    state.transaction_rules.max_rows,
-                )
-                through = _guarded(run)
-            if transaction.access == "read only":
-                return await through(transaction)
-            tags = None
-            if plan is not None and schema_cache is not None:
-                pre_request = state.transaction_rules.pre_request
-                tags = write_tags(plan, schema_cache, pre_request)
-            outcome = await self._invalidation.write(through, transaction, tags)
-            if outcome.kept and setup.policies and self._invalidation.announcements.speaks:
-                token = self._token_of(outcome)
-            return outcome
-
-        response = await pipeline.answer(state, writing, http, renew, record)
-        if token:
-            response = replace(
-                response, headers=(*response.headers, (consistency.HEADER, token))
-            )
-        return await delivery.compressed(response, asked, state.cache_rules.compress_from)
-
-    def _token_of(self, outcome: Outcome) -> bytes:
-        """A new token for a write that other servers need not have heard of; none if its
-        position in the log is one."""
-        if outcome.position is None:
-            return self._tokens.new()
-        self._tokens.known_since(outcome.position.encode())
-        return b""
-
 
 # --- parts ----------------------------------------------------------------------------------
-
-
-def _make_setup(state: AppState) -> _Setup:
-    policies = Policies()
-    rules = state.request_rules
-    if state.cache is not None:
-        policies = make_policies(state.cache_rules.rows, state.cache, rules.schemas)
-        policies = safe_policies(policies, state.cache)
-        for fault in policies.faults:
-            logger.error("%s", fault)
-    blocked = state.transaction_rules.pre_request is not None
-    if policies and blocked and not state.cache_rules.pre_request_is_safe:
-        logger.warning(
-            "Nothing is cached, for db-pre-request is set and may see and change every"
-            " request; set cache-pre-request-is-safe if it does neither"
-        )
-        policies = Policies()
-    manners = {} if state.cache is None else manners_of(state.cache.role_settings)
-    return _Setup(state, policies, vary_names(len(rules.schemas)), manners)
-
-
-def _serves_alike(one: AppState, other: AppState) -> bool:
-    """Whether answers made under one state are good under the other."""
-    return (
-        one.cache is other.cache
-        and one.cache_rules == other.cache_rules
-        and one.request_rules == other.request_rules
-        and one.plan_rules == other.plan_rules
-        and one.transaction_rules == other.transaction_rules
-    )
 
 
 def _read_of(http: HttpRequest) -> HttpRequest | None:
@@ -641,27 +531,6 @@ def _read_of(http: HttpRequest) -> HttpRequest | None:
     except ApiError:
         return None
     return read if read.method == QUERY else None
-
-
-def _policy_for(setup: _Setup, http: HttpRequest, asked: Asked, role: str) -> _Found:
-    place = (http.path, asked.get(b"accept-profile"), role)
-    known = setup.found.get(place)
-    if known is not None:
-        return known
-    try:
-        resource, name = resource_of(http, setup.state.request_rules)
-    except ApiError:
-        # The pipeline says what is wrong with it.
-        return "other", None
-    found: _Found = ("root", None)
-    if resource == "relation":
-        found = "table", setup.policies.find("tables", name, role)
-    elif resource == "function":
-        found = "rpc", setup.policies.find("functions", name, role)
-    if len(setup.found) >= _MOST_PATHS:
-        setup.found.clear()
-    setup.found[place] = found
-    return found
 
 
 def _is_repeatable(plan: Plan | None) -> bool:
@@ -706,14 +575,3 @@ def _in_background(run: Run) -> Run:
         return await run(replace(transaction, background=True, deadline=None))
 
     return patient
-
-
-def _guarded(run: Run) -> Run:
-    async def guarded(transaction: Transaction) -> Outcome:
-        return await run_guarded(run, transaction)
-
-    return guarded
-
-
-def _age(seconds: float) -> tuple[bytes, bytes]:
-    return b"age", b"%d" % max(int(seconds), 0)

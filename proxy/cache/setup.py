@@ -10,6 +10,7 @@ from collections.abc import Callable
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.notify import Announcement, Announcements, channel_of
 from proxy.cache.versions import Versions
+from proxy.consistency import announces_writes
 from proxy.pipeline import AppState
 from proxy.schema_cache.facts import Facts
 from proxy.schema_cache.model import SchemaCache
@@ -34,7 +35,7 @@ def make_invalidation(
             shared = RedisStore(settings.cache_store, settings.cache_max_entry_bytes)
         except ValueError as error:
             raise SettingsError([f"cache-store: {error}"]) from error
-    announces = settings.cache_announce or shared is not None
+    announces = announces_writes(settings)
 
     def facts() -> Facts | None:
         cache = schema_cache()
