@@ -13,9 +13,11 @@ PRELUDE = r"""
 set -eu -o pipefail
 shopt -s expand_aliases
 curl() { command curl --silent --show-error --fail-with-body "$@" && echo; }
-edgerest() { "$PYTHON" -c 'import sys; from proxy.cli import main; sys.exit(main())' "$@"; }
+main='import sys; from proxy.cli import main; sys.exit(main())'
+edgerest() { "$PYTHON" -c "$main" "$@"; }
 serve() {
-    edgerest serve "$@" >server.log 2>&1 &
+    # Not by the function above, whose process would be a shell's.
+    "$PYTHON" -c "$main" serve "$@" >server.log 2>&1 &
     echo $! >server.pid
     for _ in $(seq 200); do
         if command curl --silent --output /dev/null "$URL"; then return; fi
