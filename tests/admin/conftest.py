@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.apps.conftest import Server, databases, started, two_apps
+from tests.ports import free_port
 
 __all__ = ["TOKEN", "act", "databases", "server"]
 
@@ -29,14 +29,6 @@ def server(
     }
     with started(config) as running:
         yield running
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def act(server: Server, path: str, token: str | None = TOKEN) -> tuple[int, dict[str, object]]:

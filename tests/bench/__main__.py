@@ -34,12 +34,12 @@ from tests.bench.server import (
     Contender,
     ServerError,
     edgerest,
-    free_port,
     others,
     running,
 )
 from tests.bench.sql_load import PgbenchError, run_pgbench
 from tests.bench.statements import transactions_of
+from tests.ports import free_port
 
 DATABASE = "bench"
 _TOLERATED = 0.001

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Final
 import httpx
 
 from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA, SECRET
+from tests.ports import free_port
 
 _START_TIMEOUT: Final = 30.0  # seconds
 _STOP_TIMEOUT: Final = 15.0
@@ -166,10 +166,3 @@ def children_of(pid: int) -> Sequence[int]:
     """A process and its children, workers included."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return pid, *(int(child) for child in listed)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

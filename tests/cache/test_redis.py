@@ -24,6 +24,7 @@ from proxy.cache.versions import Versions
 from proxy.response.model import Response
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeDatabase, MakeToken, StartEdge, execute
+from tests.ports import free_port
 from tests.waiting import until
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -43,9 +44,7 @@ class _Redis:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -29,6 +29,7 @@ import yaml
 from pool.embedded import EmbeddedPostgres, find_binaries
 from tests.cli.processes import Running, run_edgerest, start_edgerest
 from tests.deploy.files import example_values, filled_in, image_environment, path
+from tests.ports import free_port
 
 CADDY = Path(sys.executable).parent / "caddy"
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -121,8 +122,7 @@ def site(
     assert len(servers) == 2
     if not CADDY.exists():
         pytest.skip("there is no Caddy for this platform in the environment")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     data = tmp_path_factory.mktemp("caddy")
     root = data / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     given = {

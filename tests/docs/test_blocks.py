@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from tests.docs.blocks import Block, all_blocks, blocks_of, name_of, pages, with
 from tests.docs.scripts import Place, moved, script_of
 from tests.docs.setups import ELSEWHERE, SETUPS, Setup
 from tests.http.processes import ROOT, ServerProcess
+from tests.ports import free_port
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 
 SHOWN = ("text", "json", "http", "csv", "promql")
@@ -166,8 +166,7 @@ def edge_url(request: pytest.FixtureRequest) -> str:
 
 
 def free_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def environment(place: Place) -> dict[str, str]:

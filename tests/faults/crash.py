@@ -13,7 +13,6 @@ import asyncio
 import json
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import httpx
 
 from pool.embedded import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
+from tests.ports import free_port
 
 _SCHEMA: Final = """
 create role crash_server login noinherit;
@@ -84,7 +84,7 @@ class Crashes:
         self, dsn: str, scratch: Path, *, writers: int, between: int, seed: int
     ) -> None:
         self._between = between
-        self._port = _free_port()
+        self._port = free_port()
         self._config = scratch / "crash.conf"
         settings = {
             "db-uri": dsn,
@@ -227,13 +227,6 @@ async def _found(connection: asyncpg.Connection[asyncpg.Record]) -> dict[Number,
         "select writer, number, array_agg(part) as parts from public.written group by 1, 2"
     )
     return {(row["writer"], row["number"]): row["parts"] for row in rows}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ from pool import Pool
 from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
+from tests.ports import free_port
 
 _SERVER_SESSIONS: Final = 5
 _USERS: Final = ("bouncer_web", "authenticator", "postgres")
@@ -76,9 +77,7 @@ def bouncer(database: EmbeddedPostgres, scratch: Path, mode: str) -> Iterator[in
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise FileNotFoundError("pgbouncer is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     users = scratch / "users.txt"
     users.write_text("".join(f'"{user}" ""\n' for user in _USERS))
     config = scratch / "pgbouncer.ini"

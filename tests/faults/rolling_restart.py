@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import random
-import socket
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from tests.conftest import execute
 from tests.faults.clients import Answer, Broken, Http1, Http2, Unprocessed
 from tests.faults.disconnects import SCHEMA
 from tests.http.processes import ServerProcess, running
+from tests.ports import free_port
 
 Kind = Literal["http/1.1 kept", "http/1.1 new", "http/2"]
 KINDS: Final[tuple[Kind, ...]] = ("http/1.1 kept", "http/1.1 new", "http/2")
@@ -169,7 +169,7 @@ def rolling_restart(
 ) -> Verdict:
     """Run the whole against an empty `database`."""
     asyncio.run(execute(server.dsn_for(database), SCHEMA))
-    port = _free_port()
+    port = free_port()
     settings = {
         "db-uri": server.dsn_for(database, "faults_server"),
         "db-schemas": "faults",
@@ -186,13 +186,6 @@ def rolling_restart(
     return asyncio.run(
         RollingRestart(config, port, clients=clients, seed=seed).run(restarts, between)
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from edge_client import AsyncEdgeClient, EdgeError, Retry, Timeout
 from pool.embedded import EmbeddedPostgres
 from tests.conftest import SECRET, SHOP, execute
 from tests.http.processes import running
+from tests.loopback import LoopbackServer
 
 SHARE = 0.05
 DEADLINE = 10.0
@@ -33,34 +34,14 @@ GRACE = 1.0
 CALLERS = 8
 
 
-class LyingProxy:
+class LyingProxy(LoopbackServer):
     """An HTTP/1.1 proxy in front of `host:port`; `faults` counts what it did."""
 
     def __init__(self, host: str, port: int, chance: random.Random) -> None:
+        super().__init__()
         self._target = (host, port)
         self._chance = chance
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.faults: Counter[str] = Counter()
-        self.url = ""
-
-    async def __aenter__(self) -> LyingProxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the loop's next turn closes the sockets
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from proxy.settings import Settings
 from proxy.settings.dump import dump_settings
 from proxy.settings.model import TABLE
 from tests.observability.conftest import Ask, Serve
+from tests.ports import free_port
 
 PASSWORD = "hunter2 of the database"
 SECRET = "the secret that signs every token"
@@ -124,9 +124,7 @@ def test_the_endpoints_of_a_real_server(serve: Serve, tmp_path: Path, ask_admin:
 
 
 def test_the_admin_server_listens_on_a_port(serve: Serve) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     with serve(admin_server_port=port) as server:
         assert server.admin == f"127.0.0.1:{port}"
         assert httpx.get(f"http://{server.admin}/ready").status_code == 200

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +23,7 @@ from pool.embedded import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.demo_database import ADA, load_demo, serve_demo
 from tests.http.processes import ServerProcess
+from tests.ports import free_port
 from tests.runtimes import hosts
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 from tests.sdk.packages import HTTPX, build_wheel, installed
@@ -205,9 +205,7 @@ def test_a_stream_under_pyodide(in_pyodide: str, demo: ServerProcess) -> None:
 
 
 def test_no_server_under_pyodide(in_pyodide: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as once:
-        port = once.getsockname()[1]
-    found = checked(in_pyodide, "nobody_there", f"http://127.0.0.1:{port}")
+    found = checked(in_pyodide, "nobody_there", f"http://127.0.0.1:{free_port()}")
     assert found == {"maybe_done": False}
 
 

@@ -13,6 +13,8 @@ import h2.config
 import h2.connection
 import h2.events
 
+from tests.loopback import LoopbackServer
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -99,37 +101,17 @@ def answering(answer: Callable[[Asked], Answer]) -> Iterator[Scripted]:
         thread.join()
 
 
-class GoingAway:
+class GoingAway(LoopbackServer):
     """An HTTP/2 server that ends each connection with GOAWAY after `requests` requests.
 
     `abruptly`: without an answer to the last of them, as when the process ends.
     """
 
     def __init__(self, requests: int, *, abruptly: bool) -> None:
+        super().__init__()
         self._requests = requests
         self._abruptly = abruptly
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
-        self.url = ""
-
-    async def __aenter__(self) -> GoingAway:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the loop's next turn closes the sockets
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
