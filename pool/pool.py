@@ -2,7 +2,8 @@
 
 In: `Transaction`s, from as many tasks as like. Out: their `Outcome`s, run on at most `size`
 sessions. Everything happens in one event loop. `pool.sessions` opens, keeps and closes the
-sessions, `pool.queue` holds those who wait, `pool.budget` divides slots between pools.
+sessions, `pool.queue` holds those who wait, `pool.budget` divides slots between pools, and
+`pool.pace` the turns of the event loop.
 
 Invariants
 ----------
@@ -18,7 +19,8 @@ Invariants
 * The queue is first come, first served, those in the background last, and never longer than
   `max_waiting`. A caller is in it as long as nothing was given to it; one that is cancelled
   after something was given to it gives it on. Nobody queues while a session is idle, unless
-  the pool is paused.
+  the pool is paused, or has the session in a moment: `pool.pace` serves a few waiters in one
+  turn of the event loop, and newcomers queue behind those it has not come to.
 * Everybody who waits is told something in the end: a session; `PoolTimeout` when the time is
   up; `PoolOverloaded` when it will not be enough, or was not though others were served all
   the while; `ConnectionFailed` when the database stays away or the pool is closed.
@@ -56,6 +58,7 @@ from pool.errors import (
     PoolTimeout,
 )
 from pool.model import Outcome, Row, Statement, Transaction
+from pool.pace import Pace
 from pool.queue import Queue, Waiter, too_long
 from pool.session import Session
 from pool.sessions import Member, Rules, Sessions, copy_of
@@ -90,9 +93,9 @@ class Pool:
     DSN says otherwise.
 
     `min_size` sessions are kept open from the first use on. `max_waiting`: how many callers
-    may queue. `budget`: what the pool shares with others, its own when None; `weight` is its
-    claim in proportion to theirs. `outage_grace`: seconds that callers wait for a database
-    that is away. `connect` opens the sessions.
+    may queue. `budget` and `pace`: what the pool shares with others, its own when None;
+    `weight` is its claim to the budget in proportion to theirs. `outage_grace`: seconds that
+    callers wait for a database that is away. `connect` opens the sessions.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Pool:
         min_size: int = 0,
         max_waiting: int = 10_000,
         budget: Budget | None = None,
+        pace: Pace | None = None,
         weight: float = 1.0,
         outage_grace: float = OUTAGE_GRACE,
         connect: Connect = connect_to_server,
@@ -133,6 +137,7 @@ class Pool:
             self._open_session,
             Rules(size, min_size, weight, max_idle_time, max_lifetime, outage_grace),
             budget or Budget(size),
+            pace or Pace(),
             self._queue,
             self._counters,
             self._fail_waiters,
@@ -202,7 +207,7 @@ class Pool:
         when its connection broke or the server was about to go; a write is never sent twice.
         """
         now = asyncio.get_running_loop().time()
-        member = None if self._shut else self._sessions.take(now)
+        member = self._take(now)
         if member is None:
             member = await self._wait(tx)
         else:
@@ -265,7 +270,7 @@ class Pool:
             now = asyncio.get_running_loop().time()
             self._shut = False
             self._queue.go_on(now)
-            self._sessions.resume(now)
+            self._sessions.resume()
 
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109
         """Let running transactions end for up to `timeout` seconds, then cut them off.
@@ -331,10 +336,14 @@ class Pool:
         settings = cut_to(tx.settings, left)
         return tx if settings is tx.settings else replace(tx, settings=settings)
 
+    def _take(self, now: float) -> Member | None:
+        """An idle session that nobody waits for."""
+        return None if self._shut or self._queue else self._sessions.take(now)
+
     async def _acquire(self, tx: Transaction) -> Member:
         """A session for the caller's own; it must come back through `release`."""
         now = asyncio.get_running_loop().time()
-        member = None if self._shut else self._sessions.take(now)
+        member = self._take(now)
         if member is None:
             return await self._wait(tx)
         member.waited = 0.0
@@ -356,7 +365,7 @@ class Pool:
                 self._sessions.release(member, loop.time())
                 waiter.future = loop.create_future()
                 self._queue.put_first(waiter, loop.time())
-                self._sessions.grow()
+                self._sessions.serve_soon()
             member.waited = perf_counter() - began
             self._waits.add(member.waited, loop.time())
             return member

@@ -23,6 +23,7 @@ from typing import Final
 from pool.budget import Budget, Claim
 from pool.errors import ConnectionFailed
 from pool.outage import Outage, after_failure
+from pool.pace import Pace
 from pool.queue import Queue
 from pool.session import Session
 from pool.stats import Breaker, Counters
@@ -100,6 +101,7 @@ class Sessions:
     connect: Callable[[], Awaitable[Session]]
     rules: Rules
     budget: Budget
+    pace: Pace
     queue: Queue
     counters: Counters
     fail: Callable[[ConnectionFailed], None]
@@ -208,13 +210,34 @@ class Sessions:
             self._tell_quiet()
 
     def offer(self, member: Member, now: float) -> None:
-        """Give `member` to whoever is first in the queue, or keep it idle."""
+        """Give `member` to whoever is first in the queue, in this turn or later, or keep it."""
         if self.queue and not self.paused:
-            waiter = self.queue.pop(now)
-            if waiter is not None:
-                self.busy.add(member)
-                waiter.future.set_result(member)
+            if not self.pace.step():
+                self.pace.wait(self)
+            elif self._give(member, now):
                 return
+        self._keep(member, now)
+
+    def serve(self) -> bool | None:
+        """Give an idle session to whoever is first in the queue, as `pool.pace` asks for."""
+        now = asyncio.get_running_loop().time()
+        if not self.queue or self.paused or (member := self.take(now)) is None:
+            return None
+        self.busy.discard(member)
+        if self._give(member, now):
+            return bool(self.queue and self.idle)
+        self._keep(member, now)
+        return None
+
+    def _give(self, member: Member, now: float) -> bool:
+        waiter = self.queue.pop(now)
+        if waiter is None:
+            return False
+        self.busy.add(member)
+        waiter.future.set_result(member)
+        return True
+
+    def _keep(self, member: Member, now: float) -> None:
         member.idle_since = now
         self.idle.append(member)
         if self._timers.sweep is None:
@@ -270,14 +293,14 @@ class Sessions:
         while self.idle:
             self.retire(self.idle.pop())
 
-    def resume(self, now: float) -> None:
+    def resume(self) -> None:
         """The end of `paused`: serve those who wait."""
         self.paused = False
-        if not self.queue:
-            self.grow()
-        while self.queue and (member := self.take(now)) is not None:
-            self.busy.discard(member)
-            self.offer(member, now)
+        self.serve_soon()
+
+    def serve_soon(self) -> None:
+        """See to a queue that nobody else sees to."""
+        self.pace.wait(self)
         self.grow()
 
     def close(self) -> None:
@@ -291,7 +314,8 @@ class Sessions:
         self.outdate(asyncio.get_running_loop().time())
 
     def leave(self) -> None:
-        """Give up the part of the budget."""
+        """Give up the part of the budget, and of the pace."""
+        self.pace.leave(self)
         self.budget.leave(self)
 
     async def quiet(self, *, empty: bool = False) -> None:
@@ -393,7 +417,7 @@ class Sessions:
         outage, fresh = self.outage, len(self._attempts)
         if outage is not None and self._patient is not None:
             fresh -= 1
-        need = max(len(self.queue), len(self._openers)) - fresh
+        need = max(len(self.queue) - len(self.idle), len(self._openers)) - fresh
         if self._begun:
             usable = len(self.idle) + len(self.busy) + len(self._recovering)
             need = max(need, self.rules.min_size - usable - fresh)

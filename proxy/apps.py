@@ -20,6 +20,7 @@ from pool.budget import Budget
 from pool.dsn import Dsn
 from pool.listener import Listener
 from pool.model import Transaction
+from pool.pace import Pace
 from pool.replicas import Backends
 from proxy.app_state import (
     app_state,
@@ -81,7 +82,8 @@ class App:
     reload reads the database's settings only. Until the schema cache is loaded every request
     is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
     called once when the database is lost and `db-pool-automatic-recovery` is off, which
-    means nothing without it. `budget` is what its connections are part of.
+    means nothing without it. `budget` is what its connections are part of, `pace` the event
+    loop's, which apps share.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class App:
         reread: Callable[[], Loaded] | None = None,
         on_loss: Callable[[], None] | None = None,
         budget: Budget | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._written = settings
         self._on_loss = on_loss
@@ -98,6 +101,7 @@ class App:
         self._settings = settings
         self._reread = reread
         self._budget = budget
+        self._pace = pace or Pace()
         self._state = app_state(settings, make_authenticator(settings), None)
         self._dsn = newest_uri(settings)
         # Who does not wait for a lost database is to know at once.
@@ -138,6 +142,7 @@ class App:
             min_size=min_size,
             max_waiting=settings.db_pool_max_waiting,
             budget=self._budget,
+            pace=self._pace,
             weight=settings.db_pool_weight,
             outage_grace=outage_grace,
         )

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from pool import PoolError
 from pool.budget import Budget, share_of
+from pool.pace import Pace
 from proxy.admin_view.holds import Holds, State
 from proxy.app import Front, edge_options
 from proxy.apps import App
@@ -110,6 +111,7 @@ class Apps:
         self._ending: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._budget: Budget | None = None
+        self._pace = Pace()
         self.worker = 0
         """Which of the server's workers this process is; told before it starts."""
 
@@ -242,7 +244,13 @@ class Apps:
         reread = None if self.named else self._reread_for_only_app
         on_loss = None if self.named else self._on_loss
         try:
-            app = App(named.settings, reread=reread, on_loss=on_loss, budget=self._budget)
+            app = App(
+                named.settings,
+                reread=reread,
+                on_loss=on_loss,
+                budget=self._budget,
+                pace=self._pace,
+            )
         except (PoolError, SettingsError, ValueError) as error:
             # A connection string that can't be read, what is not installed, or connections
             # that are to be had in any case and can't be beside those of the others.
