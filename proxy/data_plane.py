@@ -59,6 +59,7 @@ _CONNECTION_HEADERS: Final = frozenset(
 _HEADER_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_HEADER_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_BODILESS_METHODS: Final = frozenset(("GET", "HEAD"))
 _FRAMED_VERSIONS: Final = frozenset(("2", "3"))
 _ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
 
@@ -325,8 +326,10 @@ def place_of(scope: Scope) -> tuple[bytes, bytes] | None:
 
 def has_body(scope: Scope) -> bool:
     """Whether a body may follow: HTTP/1 says so in the head, HTTP/2 only by ending the
-    stream."""
-    if scope["http_version"] in _FRAMED_VERSIONS:
+    stream. To ask whether it has costs a read nearly as much as its answer, so what a GET
+    carries over HTTP/2 without a word in the head, and would mean nothing, is not looked at.
+    """
+    if scope["http_version"] in _FRAMED_VERSIONS and scope["method"] not in _BODILESS_METHODS:
         return True
     return any(name in _BODY_HEADERS for name, _ in scope["headers"])
 

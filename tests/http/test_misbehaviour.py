@@ -220,6 +220,22 @@ def test_data_after_the_answer_disturbs_no_other(address: tuple[str, int]) -> No
         assert client.get("/").status == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_a_read_carries_unannounced_is_not_waited_for(
+    address: tuple[str, int], method: str
+) -> None:
+    with H2Client(address) as client:
+        read = client.request(method, "/", end=False)
+        while client.answers[read].status == 0:
+            client.receive()
+        assert client.answers[read].status == 200
+        for _ in range(20):
+            if client.answers[read].reset is None:
+                client.connection.send_data(read, b"x" * 1000)
+        client.flush()
+        assert client.get("/").status == 200
+
+
 def test_websockets_are_refused(address: tuple[str, int]) -> None:
     reply = exchange(
         address,
