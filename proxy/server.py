@@ -19,7 +19,7 @@ from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
 from proxy.many_apps import Apps
 from proxy.metrics import SLOTS
-from proxy.settings import Loaded, Settings
+from proxy.settings import Loaded
 from proxy.telemetry import Telemetry
 
 __all__ = ["ServerError", "serve", "server_options"]
@@ -46,7 +46,7 @@ def serve(
         on_loss=lambda: signal.raise_signal(signal.SIGTERM),
         holds=Holds(SLOTS, telemetry.slot_of),
     )
-    options = server_options(settings)
+    options = server_options(loaded)
     exchange = Exchange(options.workers if options.admin is not None else 1)
     control = Control(apps, telemetry.tally, exchange)
 
@@ -79,8 +79,9 @@ def serve(
     return 1 if apps.gave_up else code
 
 
-def server_options(settings: Settings) -> ServerOptions:
+def server_options(loaded: Loaded) -> ServerOptions:
     """What the settings say about serving."""
+    settings = loaded.settings
     admin = None
     if settings.admin_server_port is not None or settings.admin_server_unix_socket is not None:
         admin = Address(
@@ -106,6 +107,7 @@ def server_options(settings: Settings) -> ServerOptions:
             max_head=2 * (settings.server_max_url + settings.server_max_header),
             cert=settings.server_tls_cert,
             key=settings.server_tls_key,
+            neighbours=bool(loaded.apps),
         ),
         drain_delay=settings.server_drain_delay,
         edge=edge_options(settings),
