@@ -58,6 +58,7 @@ async def _dial_host(
 ) -> asyncpg.Connection[asyncpg.Record]:
     """A connection to one host of the target, or to the only one."""
     connection: asyncpg.Connection[asyncpg.Record]
+    loop = asyncio.get_running_loop()
     try:
         connection = await asyncpg.connect(
             target.uri,
@@ -66,7 +67,7 @@ async def _dial_host(
             timeout=target.connect_timeout,
             statement_cache_size=0,
             target_session_attrs=server_kind,
-            loop=cast(asyncio.AbstractEventLoop, JoiningLoop(asyncio.get_running_loop())),
+            loop=cast(asyncio.AbstractEventLoop, JoiningLoop(loop)),
         )
     except TimeoutError:
         raise ConnectionFailed(
@@ -76,6 +77,10 @@ async def _dial_host(
         raise ConnectionFailed(str(error), sqlstate=error.sqlstate) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
         raise ConnectionFailed(f"the database can't be reached: {error}") from error
+    # By its loop asyncpg finds the task that it runs in, of which only the real one knows;
+    # whenever a query was cancelled, a task that is done stayed behind.
+    private: Any = connection
+    private._loop = loop
     try:
         _keep_alive(connection, target)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable
 from typing import Never
@@ -49,6 +50,18 @@ async def test_a_cancelled_session_comes_back_as_it_was(session: Session, admin:
     assert (session.broken, session.recoverable, session.in_transaction) == (False,) * 3
     shown = Statement("select pg_backend_pid(), current_setting('edge.left', true)")
     assert tuple((await session.fetch(shown))[0]) in ((pid, None), (pid, b""))
+
+
+async def test_a_cancelled_operation_leaves_no_task_behind(session: Session) -> None:
+    for _ in range(3):
+        await cancelled(session.fetch(Statement("select pg_sleep(60)")), 0.02)
+        assert await session.recover(5)
+    left = [
+        task
+        for task in gc.get_objects()
+        if isinstance(task, asyncio.Task) and "Connection._cancel" in repr(task.get_coro())
+    ]
+    assert left == []
 
 
 async def test_no_request_to_cancel_hits_a_later_statement(server: EmbeddedPostgres) -> None:
