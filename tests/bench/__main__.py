@@ -3,8 +3,8 @@
 Starts a private PostgreSQL, loads schema.sql, serves it with edgerest (each engine, with one
 and two workers) and loads it from loopback, over HTTP/2 and HTTP/1.1. With POSTGREST_BIN set,
 PostgREST gets the same requests; with the extra `bench`, so does an endpoint written by hand.
-Every round runs pgbench and each server once, so that whatever else the machine does falls
-on all of them; medians over the rounds are printed.
+Every round runs pgbench and each server once, in changing order, so that whatever else the
+machine does falls on all of them; medians over the rounds are printed.
 """
 
 from __future__ import annotations
@@ -20,50 +20,51 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 
 from pool.embedded import EmbeddedError, EmbeddedPostgres
-from pool.model import Transaction
 from proxy.settings import load_settings
-from tests.bench.http_load import WAYS, Load, Way, best_driver, run_http
-from tests.bench.report import Line, as_json, as_svg, as_table, line_of, warning_of
+from tests.bench.chart import as_svg
+from tests.bench.http_load import WARM_UP, WAYS, Way, best_driver
+from tests.bench.pages import publish
+from tests.bench.report import Line, Report, as_json, as_table, warning_of
+from tests.bench.rounds import Effort, able_to, measure
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE, Scenario
 from tests.bench.server import (
     Contender,
     ServerError,
     edgerest,
     others,
+    postgrest_version,
     running,
 )
-from tests.bench.sql_load import PgbenchError, run_pgbench
+from tests.bench.sql_load import PgbenchError
 from tests.bench.statements import transactions_of
 from tests.ports import free_port
 
 DATABASE = "bench"
-_TOLERATED = 0.001
-"""h2load counts a request that it cuts off at the end as failed now and then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 when requests failed."""
     options = _options(arguments)
-    chosen = [one for one in SCENARIOS if not options.only or one.name in options.only]
+    effort = Effort(options.rounds, options.seconds, options.pool, options.driver)
+    cells = [
+        (scenario, way)
+        for scenario in SCENARIOS
+        if not options.only or scenario.name in options.only
+        for way in _ways_of(scenario, options)
+    ]
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         # PostgreSQL does not run as root: its user must get through to its directory.
         scratch.chmod(0o711)
         database = stack.enter_context(EmbeddedPostgres(scratch / "pg"))
-        conditions = asyncio.run(prepare(database)) | {
-            "python": platform.python_version(),
-            "cpus": os.cpu_count() or 0,
-            "driver": options.driver,
-            "pool": options.pool,
-            "delay": f"{options.delay:g} ms",
-            "seconds": options.seconds,
-            "rounds": options.rounds,
-        }
+        conditions = asyncio.run(prepare(database)) | _conditions(options)
         print(", ".join(f"{name} {value}" for name, value in conditions.items()), flush=True)
         dsn = database.dsn_for(DATABASE, SERVER_ROLE)
         if options.delay:
@@ -76,31 +77,83 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.alone:
             contenders += others(dsn, pool=options.pool, scratch=scratch)
         settings = load_settings(Path(contenders[0].command[-1]), {}).settings
+        chosen = list(dict.fromkeys(scenario for scenario, _ in cells))
         transactions = asyncio.run(transactions_of(settings, chosen))
         for contender in contenders:
             stack.enter_context(running(contender, scratch))
+        _say(f"about {_minutes(cells, contenders, effort):.0f} min")
         lines: list[Line] = []
-        for scenario in chosen:
-            transaction = transactions[scenario.name]
-            for way in _ways_of(scenario, options):
-                lines += _measure(scenario, way, transaction, dsn, contenders, options, scratch)
-    print(as_table(lines))
-    if warning := warning_of(lines):
-        print(warning, file=sys.stderr)
+        for number, (scenario, way) in enumerate(cells, 1):
+            cell = f"{number}/{len(cells)} {scenario.name}, {way.name}"
+            lines += measure(
+                scenario,
+                way,
+                transactions[scenario.name],
+                dsn,
+                contenders,
+                effort,
+                scratch,
+                partial(_say, cell),
+            )
+    _tell(Report(conditions, tuple(lines)), options)
+    return 1 if any(line.failed for line in lines) else 0
+
+
+def _say(*told: str) -> None:
+    print(*told, sep=": ", file=sys.stderr, flush=True)
+
+
+def _tell(report: Report, options: argparse.Namespace) -> None:
+    print(as_table(report.lines))
+    if options.rounds < 2:
+        _say("One round can't tell noise from a result.")
+    if warning := warning_of(report.lines):
+        _say(warning)
     if options.json:
-        options.json.write_text(as_json(conditions, lines) + "\n")
+        options.json.write_text(as_json(report) + "\n")
     if options.svg:
-        options.svg.write_text(as_svg(lines))
-    return 1 if any(line.failed > _TOLERATED * line.answers for line in lines) else 0
+        options.svg.write_text(as_svg(report))
+    if options.docs:
+        publish(report)
 
 
 def _ways_of(scenario: Scenario, options: argparse.Namespace) -> list[Way]:
-    """All ways for the first scenario, HTTP/2 for the others, unless some are asked for."""
+    """Those that are asked for, or else the scenario's own."""
     if options.driver != "h2load":
         return [WAYS[0]]
-    if options.way:
-        return [way for way in WAYS if way.name in options.way]
-    return list(WAYS) if scenario is SCENARIOS[0] else [WAYS[0]]
+    return [way for way in WAYS if way.name in (options.way or scenario.ways)]
+
+
+def _minutes(
+    cells: Sequence[tuple[Scenario, Way]], contenders: Sequence[Contender], effort: Effort
+) -> float:
+    runs = sum(len(able_to(contenders, scenario, way)) for scenario, way in cells)
+    seconds = runs * (effort.seconds + WARM_UP) + len(cells) * effort.seconds
+    return effort.rounds * seconds / 60
+
+
+def _conditions(options: argparse.Namespace) -> dict[str, str | int]:
+    """What the figures depend on, the database apart."""
+    return {
+        **({} if options.alone else postgrest_version()),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count() or 0,
+        **_processor(),
+        "driver": options.driver,
+        "pool": options.pool,
+        "delay": f"{options.delay:g} ms",
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+        "on": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def _processor() -> dict[str, str]:
+    """What Linux calls it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return {"cpu": name} if (name := next(named, "")) else {}
 
 
 @contextmanager
@@ -120,58 +173,6 @@ def _delayed(database: EmbeddedPostgres, seconds: float) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _measure(
-    scenario: Scenario,
-    way: Way,
-    transaction: Transaction,
-    dsn: str,
-    contenders: Sequence[Contender],
-    options: argparse.Namespace,
-    scratch: Path,
-) -> list[Line]:
-    yardsticks: list[float] = []
-    able = [
-        one
-        for one in contenders
-        if way.http in one.http and (one.scenarios is None or scenario.name in one.scenarios)
-    ]
-    loads: dict[str, list[Load]] = {contender.name: [] for contender in able}
-    for number in range(1, options.rounds + 1):
-        told = f"{scenario.name}, {way.name}: round {number} of {options.rounds}"
-        print(told, file=sys.stderr)
-        yardsticks.append(
-            run_pgbench(
-                transaction,
-                dsn,
-                clients=options.pool,
-                seconds=options.seconds,
-                scratch=scratch,
-            )
-        )
-        for contender in able:
-            loads[contender.name].append(
-                run_http(
-                    scenario,
-                    contender.port,
-                    options.driver,
-                    way,
-                    seconds=options.seconds,
-                    scratch=scratch,
-                )
-            )
-    return [
-        line_of(
-            scenario.name,
-            way.name,
-            name,
-            loads[name],
-            yardsticks,
-            None if name == "postgrest" else loads.get("postgrest"),
-        )
-        for name in loads
-    ]
 
 
 async def prepare(database: EmbeddedPostgres) -> dict[str, str | int]:
@@ -203,7 +204,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--way",
         action="append",
         choices=[way.name for way in WAYS],
-        help="how requests are sent; may be given more than once",
+        help="how requests are sent; may be given more than once (default: the scenario's)",
     )
     parser.add_argument(
         "--workers", type=int, action="append", help="may be given twice (default: 1 and 2)"
@@ -215,7 +216,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--alone", action="store_true", help="neither PostgREST nor the endpoint by hand"
     )
     parser.add_argument(
-        "--pool", type=int, default=8, help="database connections, pgbench's too (8)"
+        "--docs", action="store_true", help="write the results into the documentation too"
+    )
+    parser.add_argument(
+        "--pool", type=int, default=10, help="connections of each server and of pgbench (10)"
     )
     parser.add_argument(
         "--engine",

@@ -1,7 +1,7 @@
 """What a team writes by hand instead: an endpoint in FastAPI on asyncpg, under uvicorn.
 
-Answers the scenarios `single row` and `insert` in one statement each, without roles, claims
-or a description of the API. Needs the extra `bench`.
+Answers the scenarios `single row`, `100 rows` and `insert` in one statement each, without
+roles, claims or a description of the API. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ async def clients(id: str) -> Response:
     return Response(body, media_type="application/json")
 
 
+async def tasks(limit: int) -> Response:
+    """The first tasks."""
+    body = await app.state.pool.fetchval(
+        "select coalesce(json_agg(t), '[]')::text"
+        " from (select * from bench.tasks order by id limit $1) t",
+        limit,
+    )
+    return Response(body, media_type="application/json")
+
+
 async def notes(note: dict[str, Any]) -> Response:
     """Keeps a note."""
     await app.state.pool.execute(
@@ -51,6 +61,7 @@ async def notes(note: dict[str, Any]) -> Response:
 
 
 app.add_api_route("/clients", clients, methods=["GET"])
+app.add_api_route("/tasks", tasks, methods=["GET"])
 app.add_api_route("/notes", notes, methods=["POST"], status_code=201)
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ server and then measures itself: results say which of the two drove them.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 import time
@@ -34,6 +35,11 @@ from tests.bench.scenarios import Scenario
 
 Driver = Literal["h2load", "built-in"]
 
+_FINISHED: Final = re.compile(
+    r"^finished in (?P<number>[\d.]+)(?P<unit>us|ms|s)\b", re.MULTILINE
+)
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
 WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the connections
 
 
@@ -41,10 +47,12 @@ WARM_UP: Final = 1  # seconds; fills statement and target caches, opens the conn
 class Way:
     """How requests are sent: over so many connections, with so many in flight on each.
 
-    `requests`: after how many a connection is closed and another one made; None: never.
+    `told` is the same in words; `requests`: after how many a connection is closed and another
+    one made; None: never.
     """
 
     name: str
+    told: str
     connections: int
     streams: int = 1
     http: Literal["1.1", "2"] = "2"
@@ -52,10 +60,10 @@ class Way:
 
 
 WAYS: Final = (
-    Way("h2 16x4", 16, 4),
-    Way("h1 16", 16, http="1.1"),
-    Way("h1 64", 64, http="1.1"),
-    Way("short h2", 16, requests=20),
+    Way("h2 16x4", "HTTP/2, 16 connections with 4 streams", 16, 4),
+    Way("h1 16", "HTTP/1.1, 16 connections", 16, http="1.1"),
+    Way("h1 64", "HTTP/1.1, 64 connections", 64, http="1.1"),
+    Way("short h2", "HTTP/2, a connection per 20 requests", 16, requests=20),
 )
 
 
@@ -63,7 +71,7 @@ WAYS: Final = (
 class Load:
     """What one run came to: durations in milliseconds, rate in requests per second.
 
-    `failed` counts answers other than the wanted and requests that got none.
+    `failed` counts answers other than the wanted, and requests known to have got none.
     """
 
     rate: float
@@ -73,7 +81,7 @@ class Load:
 
 
 def load_of(durations: Sequence[float], seconds: float, failed: int) -> Load:
-    """Sum up the durations (in seconds) of the requests answered with 2xx."""
+    """Sum up the durations (in seconds) of the requests that were answered as wanted."""
     ordered = sorted(durations)
     if not ordered:
         return Load(0.0, 0.0, 0.0, failed)
@@ -107,22 +115,27 @@ def run_http(
 
 def _run_h2load(scenario: Scenario, port: int, way: Way, seconds: int, scratch: Path) -> Load:
     timing = [f"--duration={seconds}", f"--warm-up-time={WARM_UP}"]
-    answers = _h2load(scenario, port, way, timing, seconds + WARM_UP, scratch)
+    answers, _ = _h2load(scenario, port, way, timing, seconds + WARM_UP, scratch)
     durations = _as_wanted(scenario, answers)
     return load_of(durations, seconds, len(answers) - len(durations))
 
 
 def _run_short(scenario: Scenario, port: int, way: Way, seconds: int, scratch: Path) -> Load:
-    """Rounds of connections that are made, used and closed; their making counts."""
+    """Rounds of connections that are made, used and closed; their making counts, the start
+    of h2load does not."""
     assert way.requests is not None
-    asked = [f"--requests={way.connections * way.requests}"]
+    asked = way.connections * way.requests
     answers: list[tuple[str, float]] = []
-    began = time.perf_counter()
-    while time.perf_counter() < began + seconds:
-        answers += _h2load(scenario, port, way, asked, seconds, scratch)
-    elapsed = time.perf_counter() - began
+    taken, rounds = 0.0, 0
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        more, took = _h2load(scenario, port, way, [f"--requests={asked}"], seconds, scratch)
+        answers += more
+        taken += took
+        rounds += 1
     durations = _as_wanted(scenario, answers)
-    return load_of(durations, elapsed, len(answers) - len(durations))
+    # A request whose connection was lost is in no line of the log.
+    return load_of(durations, taken, asked * rounds - len(durations))
 
 
 def _as_wanted(scenario: Scenario, answers: Sequence[tuple[str, float]]) -> list[float]:
@@ -131,8 +144,8 @@ def _as_wanted(scenario: Scenario, answers: Sequence[tuple[str, float]]) -> list
 
 def _h2load(
     scenario: Scenario, port: int, way: Way, timing: list[str], seconds: int, scratch: Path
-) -> list[tuple[str, float]]:
-    """The status of each answer and how many seconds it took."""
+) -> tuple[list[tuple[str, float]], float]:
+    """The status of each answer with how many seconds it took, and how long all took."""
     targets, log, body = scratch / "targets", scratch / "h2load.log", scratch / "body"
     targets.write_text(
         "".join(f"http://127.0.0.1:{port}{target}\n" for target in scenario.targets)
@@ -145,10 +158,31 @@ def _h2load(
     if scenario.body is not None:
         body.write_bytes(scenario.body)
         command.append(f"--data={body}")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=seconds + 60)
-    # Each line: when it started, the status, how long it took; times in microseconds.
-    answers = [line.split("\t") for line in log.read_text().splitlines()]
-    return [(status, int(took) / 1e6) for _, status, took in answers]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, timeout=seconds + 60
+    )
+    return answers_in(log.read_text()), seconds_in(done.stdout)
+
+
+def answers_in(log: str) -> list[tuple[str, float]]:
+    """Status and duration in seconds of each answer in a log of h2load.
+
+    A line is when it started, the status (-1: the stream failed) and how long it took, times
+    in microseconds. The status is 0 where the head came during the warm-up and the end after
+    it: no failure, but not known to be a success, so it counts as neither. What is in flight
+    at the end has no line, and neither has what was in flight on a connection that the server
+    closed: with a duration, that shows as a lower rate only.
+    """
+    rows = [line.split("\t") for line in log.splitlines()]
+    return [(status, int(took) / 1e6) for _, status, took in rows if status != "0"]
+
+
+def seconds_in(told: str) -> float:
+    """How long h2load says that it took, in seconds, the making of connections included."""
+    found = _FINISHED.search(told)
+    if found is None:
+        raise ValueError(f"h2load did not say how long it took: {told}")
+    return float(found["number"]) * _UNITS[found["unit"]]
 
 
 # --- the built-in client -----------------------------------------------------------------

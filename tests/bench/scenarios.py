@@ -20,7 +20,10 @@ class Scenario:
 
     `targets` (path and query, percent-encoded) are sent in turn; they differ in values
     only, so that all of them are one SQL statement. A `body` makes it a POST. An answer whose
-    status begins with `wanted` is a success.
+    status begins with `wanted` is a success. `ways` are those in which it is sent unless
+    others are asked for: names of `tests.bench.http_load.WAYS`. With `revalidates`, a server
+    that keeps answers is sent the tag that it gave before, and is to say 304; one that keeps
+    none is sent the same request without it.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Scenario:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     wanted: str = "2"
+    ways: tuple[str, ...] = ("h2 16x4",)
+    revalidates: bool = False
 
     @property
     def method(self) -> str:
@@ -42,14 +47,19 @@ _WRITES: Final = (("content-type", "application/json"), ("prefer", "return=minim
 _NOTE: Final = {"title": "A note", "body": "Written by the benchmark."}
 
 SCENARIOS: Final = (
-    Scenario("single row", tuple(f"/clients?id=eq.{number}" for number in range(1, 101))),
-    Scenario("100 rows", ("/tasks?order=id&limit=100",)),
+    Scenario(
+        "single row",
+        tuple(f"/clients?id=eq.{number}" for number in range(1, 101)),
+        ways=("h2 16x4", "h1 16", "h1 64", "short h2"),
+    ),
+    Scenario("100 rows", ("/tasks?order=id&limit=100",), ways=("h2 16x4", "h1 16")),
     Scenario(
         "embed",
         tuple(
             f"/clients?select=id,name,projects(id,name,tasks(id,name,done))&id=eq.{number}"
             for number in range(1, 101)
         ),
+        ways=("h2 16x4", "h1 16"),
     ),
     Scenario(
         "rls and token",
@@ -62,4 +72,6 @@ SCENARIOS: Final = (
     Scenario("rpc", tuple(f"/rpc/clients_named?part=Client%20{n}" for n in range(1, 10))),
     Scenario("insert", ("/notes",), _WRITES, json.dumps(_NOTE).encode()),
     Scenario("bulk insert", ("/notes",), _WRITES, json.dumps([_NOTE] * 1000).encode()),
+    Scenario("cached hit", tuple(f"/kept?id=eq.{number}" for number in range(1, 101))),
+    Scenario("304", ("/kept?id=eq.1",), revalidates=True),
 )

@@ -1,5 +1,5 @@
--- What the benchmark reads and writes: clients with projects with tasks, and a table of
--- notes that only grows. Loaded into an empty database by the superuser.
+-- What the benchmark reads and writes: clients with projects with tasks, a table of notes
+-- that only grows, one with row-level security, and one whose answers may be kept. Loaded into an empty database by the superuser.
 
 create role bench_anon nologin;
 create role bench_server login noinherit;
@@ -59,6 +59,11 @@ create policy own on bench.accounts for select to bench_user
   using (owner = (current_setting('request.jwt.claims', true)::json ->> 'sub'));
 insert into bench.accounts
   select i, 'user' || i % 100, i % 1000 from generate_series(1, 10000) i;
+
+-- The rows of clients in a table of their own, whose answers edgerest may keep.
+create table bench.kept (like bench.clients including all);
+insert into bench.kept table bench.clients;
+comment on table bench.kept is '@cache max-age=3600 scope=public';
 
 create function bench.clients_named(part text) returns setof bench.clients
   language sql stable

@@ -11,13 +11,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA, SECRET
+from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA, SECRET, Scenario
 from tests.ports import free_port
 
 _START_TIMEOUT: Final = 30.0  # seconds
@@ -30,7 +30,8 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server: how it is started, and what of the scenarios and HTTP it does."""
+    """A server: how it is started, what of the scenarios and HTTP it does, and whether it
+    keeps answers."""
 
     name: str
     command: tuple[str, ...]
@@ -38,6 +39,7 @@ class Contender:
     scenarios: frozenset[str] | None = None
     http: frozenset[str] = frozenset(("1.1", "2"))
     environment: tuple[tuple[str, str], ...] = ()
+    caches: bool = False
 
 
 def write_config(
@@ -81,7 +83,22 @@ def edgerest(
     )
     command = str(Path(sys.executable).with_name("edgerest"))
     name = engine if workers == 1 else f"{engine} x{workers}"
-    return Contender(name, (command, "serve", str(config)), port_in(config))
+    return Contender(name, (command, "serve", str(config)), port_in(config), caches=True)
+
+
+def asked_of(contender: Contender, scenario: Scenario) -> Scenario:
+    """What to send to this server, which runs. Raises ServerError when it gives no tag to
+    revalidate by."""
+    if not scenario.revalidates or not contender.caches:
+        return scenario
+    url = f"http://127.0.0.1:{contender.port}{scenario.targets[0]}"
+    # A coding would have another tag than what is measured.
+    answer = httpx.get(url, headers={"accept-encoding": "identity"})
+    tag = answer.headers.get("etag")
+    if tag is None:
+        raise ServerError(f"{contender.name} answered {answer.status_code} without an ETag")
+    headers = (*scenario.headers, ("if-none-match", tag))
+    return replace(scenario, headers=headers, wanted="304")
 
 
 def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
@@ -97,10 +114,20 @@ def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
             "fastapi",
             (sys.executable, "-m", "tests.bench.handwritten", str(port)),
             port,
-            frozenset(("single row", "insert")),
+            frozenset(("single row", "100 rows", "insert")),
             frozenset(("1.1",)),
             (("BENCH_DSN", dsn), ("BENCH_POOL", str(pool))),
         )
+
+
+def postgrest_version() -> dict[str, str]:
+    """Its name with its version, where POSTGREST_BIN names its program."""
+    program = os.environ.get("POSTGREST_BIN")
+    if not program:
+        return {}
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    name, _, version = told.stdout.strip().partition(" ")
+    return {name: version}
 
 
 @contextmanager
