@@ -13,6 +13,8 @@ replaced here, and why (Hypercorn 0.18):
 * an HTTP/2 connection without a request never counts as idle;
 * when the server stops, streams that clients have just opened are lost: GOAWAY comes once,
   and means at once that no other stream is looked at;
+* a connection remembers the end of each of 65,536 streams;
+* uploads are slow from far away, for HTTP/2's windows are as small as they may be;
 * HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
 * every response waits for a sending task and a priority tree, and takes three writes. What
   fits into a frame and the windows goes out at once; the rest takes turns.
@@ -32,6 +34,8 @@ import h11
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from h2.stream import StreamClosedBy
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
@@ -48,6 +52,13 @@ from priority.priority import DeadlockError
 from proxy.engines.hypercorn_tasks import Context
 from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
 
+WINDOW: Final = 2**20
+"""Bytes of requests' bodies that may be under way, on a stream and on a connection. With the
+65,535 of the protocol's default, an upload waits a round trip for each of them; an edge is tens
+of milliseconds away."""
+_FIRST_WINDOW: Final = 65_535
+MOST_RESET: Final = 1000
+_RESET: Final = frozenset((StreamClosedBy.RECV_RST_STREAM, StreamClosedBy.SEND_RST_STREAM))
 _FAREWELL: Final = b"farewell"
 """The opaque data of the PING that goes with the first GOAWAY."""
 _ANY_STREAM: Final = 2**31 - 1
@@ -172,12 +183,37 @@ class _Turns:
     remove_stream = block
 
 
+class ResetStreams(dict[int, StreamClosedBy | None]):
+    """The streams of a connection that were reset last, for frames that were on their way.
+
+    h2 keeps how each of the last 65,536 streams ended, several megabytes on a connection that
+    lives long. It needs to know of those that were reset only: a frame on another one is an
+    error of the connection in any case.
+    """
+
+    def __setitem__(self, stream_id: int, closed_by: StreamClosedBy | None) -> None:
+        if closed_by in _RESET:
+            super().__setitem__(stream_id, closed_by)
+            if len(self) > MOST_RESET:
+                del self[next(iter(self))]
+
+
 class _Http2(H2Protocol):
     """HTTP/2 that survives what peers do, and tells them when a stream is over."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.context = _HTTP2_CONTEXT
+        former = self.connection.local_settings
+        self.connection.local_settings = Settings(
+            client=False,
+            initial_values={
+                **{SettingCodes(code): value for code, value in former.items()},
+                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+            },
+        )
+        private: Any = self.connection
+        private._closed_streams = ResetStreams()
         # Set in the settings only, the limit would be announced but not in force.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
         # The application's headers are in lower case and checked (`proxy.data_plane`).
@@ -195,6 +231,14 @@ class _Http2(H2Protocol):
         self._farewell_heard = asyncio.Event()
         self._refuses = False
         """Whether the last GOAWAY is out, and streams that come thereafter are refused."""
+
+    async def initiate(
+        self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
+    ) -> None:
+        await super().initiate(headers, settings)
+        # That of the connection is no setting (RFC 9113, 6.9.2).
+        self.connection.increment_flow_control_window(WINDOW - _FIRST_WINDOW)
+        await self._flush()
 
     async def say_farewell(self, seconds: float) -> None:
         """GOAWAY in two steps (RFC 9113, 6.8): the first one announces, and streams that were

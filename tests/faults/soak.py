@@ -3,8 +3,8 @@
 Run as `python -m tests.faults.soak`. Clients ask over HTTP/1.1 and HTTP/2; one request in
 twenty is given up half-way, is answered with an error or runs out of time. At each checkpoint
 they pause, and what the server holds is written down: memory, file descriptors, asyncio
-tasks, database connections. After the first tenth none of it may grow, memory by more than
-5 %.
+tasks, database connections. After the first tenth none of it may grow, memory and the
+collector's objects by more than 5 %.
 """
 
 from __future__ import annotations
@@ -201,6 +201,8 @@ class Soak:
         if first.requests >= _WARM and last.memory > first.memory * 1.05:
             growth = 100 * (last.memory / first.memory - 1)
             wrong.append(f"memory grew by {growth:.1f} %")
+        if first.requests >= _WARM and last.objects > first.objects * 1.05:
+            wrong.append(f"objects: {first.objects}, then {last.objects}")
         failed = [ended for ended in self.verdict.ended if ended.startswith("failed")]
         wrong += [f"{self.verdict.ended[ended]} times {ended}" for ended in failed]
 

@@ -52,6 +52,13 @@ def test_a_request_reaches_the_application_as_it_was_sent(
     assert response.headers["content-length"] == str(len(response.content))
 
 
+def test_a_megabyte_can_be_sent_without_waiting(server: ServerProcess) -> None:
+    with H2Client((server.host, server.port)) as client:
+        assert client.get("/").status == 200
+        upload = client.request("POST", "/", end=False)
+        assert client.connection.local_flow_control_window(upload) == 2**20
+
+
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
 def test_many_requests_share_a_connection(server: ServerProcess, version: str) -> None:
     with httpx.Client(http1=version == "HTTP/1.1", http2=version == "HTTP/2") as client:
