@@ -7,6 +7,7 @@ This is the server and its connections; what is said on them is `hypercorn_proto
 Hypercorn's classes are used as they are where they hold up. What is replaced here, and why
 (Hypercorn 0.18):
 
+* it has the event loop take in connections, and uvloop's takes in one in a turn;
 * its accept loop waits without limit for connections to end from Python 3.12 on, and skips
   the application's shutdown when they outlast the grace period;
 * a connection whose peer takes nothing any more stays open for ever;
@@ -37,6 +38,7 @@ from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from proxy.data_plane import AsgiApp
+from proxy.engines.acceptor import Acceptor
 from proxy.engines.hypercorn_protocols import Protocol
 from proxy.engines.hypercorn_tasks import Context, Tasks
 from proxy.engines.model import EngineOptions
@@ -105,25 +107,47 @@ class _Server:
         self._app: Any = app
         self._context = Context(None)
         self._state: LifespanState = {}
+        self._arriving: set[asyncio.Task[None]] = set()
         self._open: dict[asyncio.Task[Any], _Connection] = {}
 
     async def run(self, sock: socket, stop: asyncio.Event) -> None:
-        server = await asyncio.start_server(
-            self._accept,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=self._settings.create_ssl_context(),
-            ssl_handshake_timeout=CLOSE_TIMEOUT if self._settings.ssl_enabled else None,
-        )
+        loop = asyncio.get_running_loop()
+        context = self._settings.create_ssl_context()
+
+        def connected(connection: socket) -> None:
+            task = loop.create_task(self._open_streams(connection, context))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        acceptor = Acceptor(loop, sock, connected)
+        acceptor.start()
         try:
             await stop.wait()
         finally:
-            server.close()
+            acceptor.close()
             await self._drain()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _open_streams(self, connection: socket, context: ssl.SSLContext | None) -> None:
+        """Have `_serve` called with the connection's streams, once TLS is there."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        try:
+            await loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader, self._serve, loop=loop),
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else CLOSE_TIMEOUT,
+            )
+        except OSError as error:
+            # Gone already, or it does not speak TLS as we do (ssl.SSLError is one).
+            logger.debug("A connection was not opened: %r", error)
+            connection.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # asyncio.start_server runs this callback as a task
+        assert task is not None  # asyncio runs this callback as a task
         connection = _Connection(
             self._app,
             task.get_loop(),
@@ -149,9 +173,10 @@ class _Server:
             connection.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain_timeout):
-                # Connections that were being accepted come on top.
-                while self._open:
-                    await asyncio.wait(list(self._open))
+                while self._arriving or self._open:
+                    await asyncio.wait([*self._arriving, *self._open])
+                    # Those that have arrived are open a turn of the loop later.
+                    await asyncio.sleep(0)
         if self._open:
             logger.warning("Cut off %d connections after the drain timeout", len(self._open))
             for connection in list(self._open.values()):

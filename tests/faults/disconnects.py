@@ -57,6 +57,9 @@ grant select on faults.big to faults_anon;
 grant select, insert on faults.written to faults_anon;
 create function faults.nap(seconds double precision) returns text
     language sql stable as $$select pg_sleep(seconds)::text || 'rested'$$;
+create function faults.grind() returns bigint
+    language sql stable as
+    $$select count(*) from generate_series(1, 1000000000) n where md5(n::text) like 'ab%'$$;
 create function faults.write_slowly(tag text, seconds double precision) returns void
     language sql volatile as
     $$insert into faults.written (tag) values (tag); select pg_sleep(seconds)$$;
@@ -121,8 +124,10 @@ class Disconnects:
         authority: trustme.CA | None,
         within: float,
         light: bool,
+        heavy: bool,
     ) -> None:
         self._light = light
+        self._heavy = heavy
         self._at = (server.host, server.port, authority)
         self._admin = admin
         self._size = size
@@ -190,6 +195,11 @@ class Disconnects:
         match self._dice.randrange(3):
             case n if n == 0 or (n == 1 and self._light):
                 return "GET", "/rpc/nap?seconds=60", b""
+            case 1 if not self._heavy:
+                path = f"/big?filler=not.like.*{tag}*&order=filler.desc,id&limit=100"
+                return "GET", path, b""
+            case 1 if self._dice.random() < 0.5:
+                return "GET", "/rpc/grind", b""
             case 1:
                 return "GET", f"/big?filler=not.like.*{tag}*&order=filler.desc,id", b""
             case _:
@@ -258,6 +268,7 @@ def disconnects(
     seed: int = 0,
     size: int = 20,
     light: bool = False,
+    heavy: bool = False,
 ) -> Verdict:
     """Run the whole against a private PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="disconnects-") as directory:
@@ -276,6 +287,7 @@ def disconnects(
                 seed=seed,
                 size=size,
                 light=light,
+                heavy=heavy,
             )
 
 
@@ -291,9 +303,11 @@ def disconnects_from(
     size: int = 20,
     within: float = 0.2,
     light: bool = False,
+    heavy: bool = False,
 ) -> Verdict:
     """Run the whole against an empty `database`; queries must end `within` so many seconds.
-    When `light`, none of them computes."""
+    When `light`, none of them computes; when `heavy`, some compute until they are cancelled,
+    and some have answers of megabytes."""
     dsn = server.dsn_for(database)
     asyncio.run(_prepare(dsn))
     settings = {
@@ -317,7 +331,7 @@ def disconnects_from(
     config = scratch / "disconnects.conf"
     config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
     with running([sys.executable, "-m", "tests.http.edge_server", str(config)]) as edge:
-        watched = _watched(edge, dsn, clients, size, seed, authority, within, light)
+        watched = _watched(edge, dsn, clients, size, seed, authority, within, light, heavy)
         verdict = asyncio.run(watched)
         if "Traceback" in edge.log:
             verdict.wrong.append(edge.log[-2000:])
@@ -339,10 +353,11 @@ async def _watched(
     authority: trustme.CA | None,
     within: float,
     light: bool,
+    heavy: bool,
 ) -> Verdict:
     admin = await asyncpg.connect(dsn)
     try:
-        run = Disconnects(server, admin, size, seed, authority, within, light)
+        run = Disconnects(server, admin, size, seed, authority, within, light, heavy)
         # More than the pool has connections: some leave the queue.
         return await run.run(clients, at_once=int(size * 1.5))
     finally:
@@ -360,6 +375,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="no query that computes, so that the processor is free and what is told is ours",
     )
+    parser.add_argument(
+        "--heavy",
+        action="store_true",
+        help="queries that compute until they are cancelled, and answers of megabytes: with as"
+        " many as there are connections, what is told is how little of the processor is left",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what is asked (0)")
     options = parser.parse_args(arguments)
     verdict = disconnects(
@@ -368,6 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tls=options.tls,
         seed=options.seed,
         light=options.light,
+        heavy=options.heavy,
     )
     protocol = "TLS" if options.tls else "plain"
     print(
