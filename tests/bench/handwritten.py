@@ -1,7 +1,8 @@
 """What a team writes by hand instead: an endpoint in FastAPI on asyncpg, under uvicorn.
 
-Answers the scenarios `single row`, `100 rows` and `insert` in one statement each, without
-roles, claims or a description of the API. Needs the extra `bench`.
+Answers the scenarios `single row`, `100 rows` and `insert` as FastAPI's own documentation
+would: rows as dictionaries, which FastAPI turns into JSON. One statement each, without a
+transaction, roles, claims or a description of the API. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -33,23 +34,18 @@ async def connected(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=connected)
 
 
-async def clients(id: str) -> Response:
+async def clients(id: str) -> list[dict[str, Any]]:
     """The client with the id of `id=eq.1`."""
-    body = await app.state.pool.fetchval(
-        "select coalesce(json_agg(c), '[]')::text from bench.clients c where id = $1",
-        int(id.removeprefix("eq.")),
+    rows = await app.state.pool.fetch(
+        "select * from bench.clients where id = $1", int(id.removeprefix("eq."))
     )
-    return Response(body, media_type="application/json")
+    return [dict(row) for row in rows]
 
 
-async def tasks(limit: int) -> Response:
+async def tasks(limit: int) -> list[dict[str, Any]]:
     """The first tasks."""
-    body = await app.state.pool.fetchval(
-        "select coalesce(json_agg(t), '[]')::text"
-        " from (select * from bench.tasks order by id limit $1) t",
-        limit,
-    )
-    return Response(body, media_type="application/json")
+    rows = await app.state.pool.fetch("select * from bench.tasks order by id limit $1", limit)
+    return [dict(row) for row in rows]
 
 
 async def notes(note: dict[str, Any]) -> Response:
