@@ -1,8 +1,9 @@
 """What the server holds in memory: `python -m tests.bench.memory`.
 
-Starts a private PostgreSQL and the server, then measures the resident size (Linux's VmRSS,
-of all its processes together) at rest, with idle HTTP/2 connections, with requests that
-wait for the database, and the peak (VmHWM) of a large response and of a large upload.
+Starts a private PostgreSQL and the server, and PostgREST where POSTGREST_BIN names its
+program. Measures the resident size (Linux's VmRSS, of all its processes together) at rest,
+with idle HTTP/2 connections, with requests that wait for the database, and the peak (VmHWM) of
+a large response and of a large upload.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from h2.connection import H2Connection
 from pool.embedded import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
-from tests.bench.server import ServerError, children_of, edgerest, running
+from tests.bench.server import ServerError, children_of, edgerest, postgrest, running
 
 _MB: Final = 1_000_000
 _POOL: Final = 4
@@ -150,17 +151,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(prepare(database))
         asyncio.run(_add_functions(database.dsn_for(DATABASE)))
         dsn = database.dsn_for(DATABASE, SERVER_ROLE)
-        for engine in options.engine or ["hypercorn", "granian"]:
-            contender = edgerest(
-                dsn,
-                engine,
-                1,
-                pool=_POOL,
-                scratch=scratch,
-                settings=f"server-max-body = {60 * _MB}\n",
-            )
+        settings = f"server-max-body = {60 * _MB}\n"
+        contenders = [
+            edgerest(dsn, engine, 1, pool=_POOL, scratch=scratch, settings=settings)
+            for engine in options.engine or ["hypercorn", "granian"]
+        ]
+        contenders += postgrest(dsn, pool=_POOL, scratch=scratch)
+        for contender in contenders:
             with running(contender, scratch) as pid:
-                print(f"{engine}:", flush=True)
+                print(f"{contender.name}:", flush=True)
                 url = f"http://127.0.0.1:{contender.port}"
                 for row in measure(
                     url,

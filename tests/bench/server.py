@@ -101,13 +101,18 @@ def asked_of(contender: Contender, scenario: Scenario) -> Scenario:
     return replace(scenario, headers=headers, wanted="304")
 
 
-def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
-    """PostgREST, where POSTGREST_BIN names its program, and an endpoint written by hand,
-    where the extra `bench` is installed."""
+def postgrest(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
+    """PostgREST, where POSTGREST_BIN names its program."""
     program = os.environ.get("POSTGREST_BIN")
     if program:
         config = write_config(dsn, "postgrest", pool=pool, scratch=scratch)
         yield Contender("postgrest", (program, str(config)), port_in(config))
+
+
+def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
+    """PostgREST, where it is to be had, and an endpoint written by hand, where the extra
+    `bench` is installed."""
+    yield from postgrest(dsn, pool=pool, scratch=scratch)
     if importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn"):
         port = free_port()
         yield Contender(
