@@ -20,7 +20,8 @@ from proxy.settings import Settings, SettingsError
 def make_invalidation(
     settings: Settings, schema_cache: Callable[[], SchemaCache | None]
 ) -> Invalidation:
-    """Make it before the workers are forked, who then share its versions.
+    """Workers that are forked later share its versions; those that each make their own tell
+    each other of writes by notifications.
 
     Raises SettingsError when `cache-store` needs what is not installed.
     """

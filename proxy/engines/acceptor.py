@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 PACE: Final = 0.0005
 """Seconds of a turn for each connection beyond the first."""
 MOST: Final = 16
-"""Connections in one turn: to take one in costs about a tenth of a millisecond."""
+"""Connections in one turn, so that taking them in does not make it much longer."""
 _AGAIN: Final = 1.0
 """Seconds without new connections when the system has no means for more."""
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

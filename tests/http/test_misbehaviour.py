@@ -203,6 +203,14 @@ def test_priority_frames_mean_nothing() -> None:
         assert client.terminated is None
 
 
+def keep_sending(client: H2Client, stream: int) -> None:
+    """Send on, as clients do that have not seen the answer, until told not to."""
+    for _ in range(20):
+        if client.answers[stream].reset is None:
+            client.connection.send_data(stream, b"x" * 1000)
+    client.flush()
+
+
 def test_data_after_the_answer_disturbs_no_other(address: tuple[str, int]) -> None:
     with H2Client(address) as client:
         preflight = [
@@ -213,10 +221,7 @@ def test_data_after_the_answer_disturbs_no_other(address: tuple[str, int]) -> No
         while client.answers[early].status == 0:
             client.receive()
         assert client.answers[early].status == 200
-        for _ in range(20):
-            if client.answers[early].reset is None:
-                client.connection.send_data(early, b"x" * 1000)
-        client.flush()
+        keep_sending(client, early)
         assert client.get("/").status == 200
 
 
@@ -229,10 +234,7 @@ def test_what_a_read_carries_unannounced_is_not_waited_for(
         while client.answers[read].status == 0:
             client.receive()
         assert client.answers[read].status == 200
-        for _ in range(20):
-            if client.answers[read].reset is None:
-                client.connection.send_data(read, b"x" * 1000)
-        client.flush()
+        keep_sending(client, read)
         assert client.get("/").status == 200
 
 
