@@ -118,6 +118,17 @@ async def sessions_of(admin: Admin, application_name: str, state: str | None = N
     return int(found)
 
 
+async def sleeping(admin: Admin, application_name: str) -> int:
+    """How many of the application's sessions run `pg_sleep`. One that is active may still be
+    parsing it, and then a request to cancel finds nothing that takes long."""
+    found = await admin.fetchval(
+        "select count(*) from pg_stat_activity"
+        " where application_name = $1 and wait_event = 'PgSleep'",
+        application_name,
+    )
+    return int(found)
+
+
 @pytest.fixture
 async def relay(server: EmbeddedPostgres) -> AsyncIterator[Relay]:
     """A relay in front of the server, through which round trips can be counted."""

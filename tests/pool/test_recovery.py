@@ -16,7 +16,7 @@ from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
 from pool.session import Session
-from tests.pool.conftest import Admin, MakePool, execute, sessions_of, until
+from tests.pool.conftest import Admin, MakePool, execute, sessions_of, sleeping, until
 from tests.pool.relay import Relay
 
 _ONE = Statement("select 1")
@@ -191,7 +191,7 @@ async def test_a_session_that_cannot_be_asked_is_closed(
     task = asyncio.create_task(pool.run(Transaction(Statement("select pg_sleep(60)"))))
 
     async def running() -> bool:
-        return await sessions_of(admin, "unasked", "active") == 1
+        return await sleeping(admin, "unasked") == 1
 
     await until(running)
     relay.refuse()
@@ -262,7 +262,7 @@ async def test_a_request_to_cancel_that_is_lost_is_made_again(
     task = asyncio.create_task(session.fetch(Statement("select pg_sleep(60)")))
 
     async def running() -> bool:
-        return await sessions_of(admin, "again", "active") == 1
+        return await sleeping(admin, "again") == 1
 
     await until(running)
     task.cancel()
