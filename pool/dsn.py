@@ -67,6 +67,20 @@ class Target:
     shuffles: bool = False
     server_kind: str = "any"
 
+    @property
+    def database(self) -> str:
+        """Which database it is, as `host:port/name`: two that differ in their user or their
+        parameters have the same. What the environment adds is left out, as it adds the same
+        to all; two spellings of one host are two."""
+        url = urlsplit(self.uri)
+        asked = dict(parse_qsl(url.query))
+        account, _, address = url.netloc.rpartition("@")
+        user = unquote(account.partition(":")[0]) or asked.get("user", "")
+        name = unquote(url.path[1:]) or asked.get("database") or asked.get("dbname") or user
+        places = self.hosts or [_host_of_uri(address, asked.get("port") or str(_DEFAULT_PORT))]
+        listed = ",".join(f"{host or asked.get('host', '')}:{port}" for host, port in places)
+        return f"{listed}/{name}"
+
 
 Dsn = str | Callable[[], str]
 """A DSN, or what gives the DSN of the moment. It is called in a thread, whenever a server

@@ -144,6 +144,11 @@ class Pool:
         )
 
     @property
+    def database(self) -> str:
+        """Which database it is, as far as the DSN tells (see `pool.dsn.Target.database`)."""
+        return self._source.target.database
+
+    @property
     def stats(self) -> PoolStats:
         """The numbers of this moment; to be asked for in the pool's event loop."""
         now = asyncio.get_running_loop().time()

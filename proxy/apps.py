@@ -36,6 +36,7 @@ from proxy.cache.instant import Instants
 from proxy.cache.purge import read_purge
 from proxy.cache.serving import ResponseCache
 from proxy.cache.setup import make_invalidation, shared_namespace
+from proxy.cache.versions import Slots, Versions
 from proxy.consistency import ConsistentRun
 from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import api_error
@@ -83,7 +84,8 @@ class App:
     is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
     called once when the database is lost and `db-pool-automatic-recovery` is off, which
     means nothing without it. `budget` is what its connections are part of, `pace` the event
-    loop's, which apps share.
+    loop's, which apps share; `slots` is where the workers of a
+    server have the versions of what they cache.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class App:
         on_loss: Callable[[], None] | None = None,
         budget: Budget | None = None,
         pace: Pace | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._written = settings
         self._on_loss = on_loss
@@ -116,7 +119,11 @@ class App:
             read_uris=settings.db_read_uris,
             max_lag=settings.db_read_max_lag,
         )
-        self._invalidation = make_invalidation(settings, lambda: self._state.cache)
+        self._invalidation = make_invalidation(
+            settings,
+            Versions(slots, self._pool.database),
+            lambda: self._state.cache,
+        )
         self._cache = ResponseCache(
             self._invalidation, lambda: self._pool.away, lambda: self._state
         )

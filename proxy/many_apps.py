@@ -25,6 +25,7 @@ from pool.pace import Pace
 from proxy.admin_view.holds import Holds, State
 from proxy.app import Front, edge_options
 from proxy.apps import App
+from proxy.cache.versions import Slots
 from proxy.data_plane import Scope, place_of
 from proxy.errors import api_error
 from proxy.logs import CURRENT_APP
@@ -112,6 +113,8 @@ class Apps:
         self._starting: set[asyncio.Task[None]] = set()
         self._budget: Budget | None = None
         self._pace = Pace()
+        # Now, for workers are forked from here on.
+        self._slots = Slots()
         self.worker = 0
         """Which of the server's workers this process is; told before it starts."""
 
@@ -171,6 +174,10 @@ class Apps:
         """Have something begin and end with the apps."""
         self._at_start.append(start)
         self._at_end.append(end)
+
+    def mourn(self) -> None:
+        """A worker has died, and what it wrote last is in doubt; called in its parent."""
+        self._slots.doubt_all()
 
     # --- what operators say ---------------------------------------------------------------
 
@@ -250,6 +257,7 @@ class Apps:
                 on_loss=on_loss,
                 budget=self._budget,
                 pace=self._pace,
+                slots=self._slots,
             )
         except (PoolError, SettingsError, ValueError) as error:
             # A connection string that can't be read, what is not installed, or connections

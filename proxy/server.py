@@ -68,6 +68,7 @@ def serve(
             on_worker=tell_worker,
             on_app=watch,
             on_end=telemetry.close,
+            on_death=apps.mourn,
             actions={
                 signal.SIGUSR1: lambda: apps.ask_reload(frozenset(("schema",))),
                 signal.SIGUSR2: lambda: apps.ask_reload(frozenset(("config",))),

@@ -94,9 +94,9 @@ def announced(
 class Announcements:
     """One app's ear for writes elsewhere, and its voice.
 
-    `facts` gives those of the schema cache in use. `speaks` tells whether writes are
-    announced. `on_heard` is told of every announcement of others; with `per_process` the
-    workers of one server are others to each other.
+    `facts` gives those of the schema cache in use. `speaks`: whether writes are announced,
+    for other servers keep answers. `on_heard` is told of every announcement of others; with
+    `per_process` the workers of one server are others to each other.
     """
 
     def __init__(
@@ -105,28 +105,23 @@ class Announcements:
         versions: Versions,
         facts: Callable[[], Facts | None],
         *,
-        speaks: Callable[[], bool],
+        speaks: bool,
         on_heard: Callable[[Announcement], None] = lambda _: None,
         per_process: bool = False,
     ) -> None:
         self.channel = channel
-        self._speaks = speaks
+        self.speaks = speaks
         self._per_process = per_process
         self._versions = versions
         self._facts = facts
         self._on_heard = on_heard
         self._listener: Listener | None = None
-        self._sender = secrets.token_hex(8)
+        self._sender = versions.identity
 
     @property
     def begun(self) -> bool:
         """Whether it tries to listen."""
         return self._listener is not None
-
-    @property
-    def speaks(self) -> bool:
-        """Whether writes are announced: there are others who keep answers."""
-        return self._speaks()
 
     def listen(self, dsn: Dsn | str) -> None:
         """Begin to listen, in the background; until it works nothing is trusted."""
@@ -156,7 +151,7 @@ class Announcements:
 
     def announce(self, transaction: Transaction, tags: frozenset[str] | None) -> Transaction:
         """`transaction`, made to announce that it writes `tags`, if anybody is to know."""
-        if not self._speaks() or transaction.rollback or tags == frozenset():
+        if not self.speaks or transaction.rollback or tags == frozenset():
             return transaction
         return announced(transaction, self.channel, Announcement(tags, self._sender))
 

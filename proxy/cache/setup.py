@@ -1,6 +1,7 @@
 """The invalidation of an app, as its settings describe it.
 
-In: settings, and where the schema cache in use is to be found. Out: an `Invalidation`.
+In: settings, the versions of the database, and where the schema cache in use is to be found.
+Out: an `Invalidation`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,9 @@ from proxy.settings import Settings, SettingsError
 
 
 def make_invalidation(
-    settings: Settings, schema_cache: Callable[[], SchemaCache | None]
+    settings: Settings, versions: Versions, schema_cache: Callable[[], SchemaCache | None]
 ) -> Invalidation:
-    """Workers that are forked later share its versions; those that each make their own tell
-    each other of writes by notifications.
-
-    Raises SettingsError when `cache-store` needs what is not installed.
-    """
-    versions = Versions()
+    """Raises SettingsError when `cache-store` needs what is not installed."""
     shared = None
     if settings.cache_store is not None:
         try:
@@ -36,16 +32,10 @@ def make_invalidation(
             shared = RedisStore(settings.cache_store, settings.cache_max_entry_bytes)
         except ValueError as error:
             raise SettingsError([f"cache-store: {error}"]) from error
-    announces = announces_writes(settings)
 
     def facts() -> Facts | None:
         cache = schema_cache()
         return None if cache is None else cache.facts
-
-    def speaks() -> bool:
-        # An app that came with a reload was made by each worker for itself.
-        alone = settings.server_workers == 1 or versions.shared
-        return announces or not alone
 
     def heard(announcement: Announcement) -> None:
         if shared is not None:
@@ -55,7 +45,7 @@ def make_invalidation(
         channel_of(settings.cache_channel, settings.db_channel),
         versions,
         facts,
-        speaks=speaks,
+        speaks=announces_writes(settings),
         on_heard=heard,
         per_process=shared is not None,
     )

@@ -5,47 +5,65 @@ committed. Out: a vector of versions to keep with an answer, and whether it stil
 An answer is stored only if its vector is unchanged after the query, and served only as long
 as it is; so one whose query began before a write's commit is never stored after it.
 
-The versions lie in memory that processes forked later share: a writer has changed them
-before it gets its answer, whichever worker the next read goes to. Each slot holds a random
-number, not a count: of two processes that write one at the same time neither can undo the
-other's change, and no lock is needed. Tags share slots by their hash; that costs at most a
-needless miss.
+The versions lie in memory (`Slots`) that processes forked later share: a writer has changed
+them before it gets its answer, whichever worker the next read goes to. Each slot holds a
+random number, not a count: of two processes that write one at the same time neither can undo
+the other's change, and no lock is needed. The tags of all databases share slots by their
+hash, so that an app which comes later, in whichever worker, finds its own; that costs at most
+a needless miss. A worker that dies may have committed what it could tell nobody of: whoever
+sees it die has to say so (`Slots.doubt_all`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import secrets
 import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-SLOTS: Final = 1 << 15
+SLOTS: Final = 1 << 16
 SETTLED: Final = 10.0
 """Seconds after which a transaction whose end nobody waits for is taken to be over."""
-
-_EVERYTHING: Final = 0
+SETTLED_AFTER_DEATH: Final = 60.0
+"""The same for those of a process that has died: nobody asked to have them cancelled."""
 
 Vector = tuple[int, ...]
 """The versions of some tags at one moment."""
 
 
 @lru_cache(maxsize=8192)
-def _slots(tags: frozenset[str]) -> tuple[int, ...]:
-    """Where the versions of `tags` are, after that of everything; the same in all processes."""
-    return (_EVERYTHING, *sorted({_slot(tag) for tag in tags}))
+def _slots(database: str, tags: frozenset[str]) -> tuple[int, ...]:
+    """Where the versions of a database's `tags` are, after that of everything in it; the
+    same in all processes."""
+    return (_slot(database), *sorted({_slot(database, tag) for tag in tags}))
 
 
-def _slot(tag: str) -> int:
-    digest = hashlib.blake2b(tag.encode(), digest_size=8).digest()
-    return 1 + int.from_bytes(digest, "big") % (SLOTS - 1)
+def _slot(*names: str) -> int:
+    # No name has this character (PostgreSQL docs, "Identifiers and Key Words").
+    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % SLOTS
+
+
+class Slots:
+    """The memory of a server's versions. `identity`: the server's own, a random text."""
+
+    def __init__(self) -> None:
+        self.numbers = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
+        self.identity = secrets.token_hex(8)
+
+    def doubt_all(self) -> None:
+        """A process has died: whatever it had begun to write may still be committed, and
+        nothing holds for `SETTLED_AFTER_DEATH` seconds."""
+        doubt = _doubt_until(time.monotonic() + SETTLED_AFTER_DEATH)
+        for slot in range(SLOTS):
+            self.numbers[slot] = doubt
 
 
 class Versions:
-    """The versions of one app's tags.
+    """The versions of the tags of one `database`, for all apps that name it alike.
 
     A version is odd while a write that nobody waits for any more may still be committed
     (`doubt`): its upper bits tell until when, in milliseconds of the monotonic clock, and
@@ -53,20 +71,19 @@ class Versions:
     concerns this process alone: while it can't hear of writes elsewhere.
     """
 
-    def __init__(self) -> None:
-        self._versions = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
-        self._made_in = os.getpid()
+    def __init__(self, slots: Slots | None = None, database: str = "") -> None:
+        slots = slots or Slots()
+        self._versions = slots.numbers
+        self._database = database
+        own = f"{slots.identity}\0{database}".encode()
+        self.identity = hashlib.blake2b(own, digest_size=8).hexdigest()
+        """What tells who uses them from others on the same database."""
         self.trusted = True
-
-    @property
-    def shared(self) -> bool:
-        """Whether this process was forked from the one that made the versions."""
-        return os.getpid() != self._made_in
 
     def vector(self, tags: frozenset[str]) -> Vector:
         """The versions of `tags` now; take it before the query that depends on them."""
         found = []
-        for slot in _slots(tags):
+        for slot in _slots(self._database, tags):
             version = self._versions[slot]
             if version & 1 and not _is_doubted(version):
                 version = self._change(slot)
@@ -81,26 +98,26 @@ class Versions:
         """Whether nothing is known to have been written since `vector`. While writes
         elsewhere can't be heard of, as when the database is away, that is all one can say."""
         versions = self._versions
-        for slot, version in zip(_slots(tags), vector, strict=True):
+        for slot, version in zip(_slots(self._database, tags), vector, strict=True):
             if version & 1 or versions[slot] != version:
                 return False
         return True
 
     def touch(self, tags: Iterable[str]) -> None:
         """`tags` were written: what was made of them before no longer holds."""
-        for slot in _slots(frozenset(tags))[1:]:
+        for slot in _slots(self._database, frozenset(tags))[1:]:
             self._change(slot)
 
     def touch_all(self) -> None:
         """Nothing made before holds any longer."""
-        self._change(_EVERYTHING)
+        self._change(_slot(self._database))
 
     def doubt(self, tags: frozenset[str] | None) -> None:
         """`tags` (None: everything) may be written any moment, by a transaction whose end
         will not be heard of: nothing made of them holds for `SETTLED` seconds."""
-        until = int((time.monotonic() + SETTLED) * 1000)
-        for slot in (_EVERYTHING,) if tags is None else _slots(tags)[1:]:
-            self._versions[slot] = until << 16 | secrets.randbits(15) << 1 | 1
+        places = _slots(self._database, tags or frozenset())
+        for slot in places[:1] if tags is None else places[1:]:
+            self._versions[slot] = _doubt_until(time.monotonic() + SETTLED)
 
     def _change(self, slot: int) -> int:
         before = self._versions[slot]
@@ -111,6 +128,10 @@ class Versions:
             changed = secrets.randbits(63) << 1
         self._versions[slot] = changed
         return changed
+
+
+def _doubt_until(moment: float) -> int:
+    return int(moment * 1000) << 16 | secrets.randbits(15) << 1 | 1
 
 
 def _is_doubted(version: int) -> bool:

@@ -94,6 +94,7 @@ def run_server(
     on_app: OnApp | None = None,
     on_worker: Callable[[int], object] | None = None,
     on_end: Callable[[], object] | None = None,
+    on_death: Callable[[], object] = lambda: None,
     actions: SignalActions | None = None,
     reports: Reports | None = None,
 ) -> int:
@@ -102,7 +103,8 @@ def run_server(
     With several workers `service` must not have been started: each forks its own copy, and
     the first one alone serves the admin server and calls `on_ready`. `on_worker` is given the
     worker's number in each, before the service starts. `on_app` is given the
-    application before it serves, and `on_end` called in each worker after its last request.
+    application before it serves, and `on_end` called in each worker after its last request;
+    `on_death` in their parent, when one of them has died.
     `actions` says what other signals do; `reports` is what the admin server shows. Returns
     0, or 1 when a worker failed. Raises `ServerError`.
     """
@@ -137,7 +139,7 @@ def run_server(
         if options.workers == 1:
             return work(0, None)
         # Else clients could connect to a socket that no worker listens to any more.
-        return run_workers(options.workers, work, on_stop=main.close)
+        return run_workers(options.workers, work, on_stop=main.close, on_death=on_death)
 
 
 def _engine(name: EngineName) -> Engine:

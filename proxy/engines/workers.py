@@ -28,19 +28,33 @@ Work = Callable[[int, int], int]
 parent is gone; returns the exit code. Number 0 is the first."""
 
 
-def run_workers(count: int, work: Work, *, on_stop: Callable[[], object]) -> int:
+def run_workers(
+    count: int,
+    work: Work,
+    *,
+    on_stop: Callable[[], object],
+    on_death: Callable[[], object] = lambda: None,
+) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT; then call `on_stop`.
 
-    SIGUSR1 and SIGUSR2 go to every worker. Returns 0 when all ended cleanly, else 1.
+    `on_death` is called whenever one has failed or was killed. SIGUSR1 and SIGUSR2 go to
+    every worker. Returns 0 when all ended cleanly, else 1.
     """
-    return _Workers(count, work, on_stop).run()
+    return _Workers(count, work, on_stop, on_death).run()
 
 
 class _Workers:
-    def __init__(self, count: int, work: Work, on_stop: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        count: int,
+        work: Work,
+        on_stop: Callable[[], object],
+        on_death: Callable[[], object],
+    ) -> None:
         self._count = count
         self._work = work
         self._on_stop = on_stop
+        self._on_death = on_death
         self._running: dict[int, tuple[int, float]] = {}
         self._stopping = False
         self._failed = False
@@ -106,6 +120,8 @@ class _Workers:
             return
         number, started = self._running.pop(pid)
         code = os.waitstatus_to_exitcode(status)
+        if code != 0:
+            self._on_death()
         if self._stopping:
             self._failed |= code != 0
         elif time.monotonic() - started < MIN_LIFE:

@@ -22,7 +22,7 @@ async def test_a_write_that_takes_long_is_not_forgotten(
 ) -> None:
     monkeypatch.setattr(versions, "SETTLED", 0.05)
     known = Versions()
-    silent = Announcements("c", known, lambda: None, speaks=lambda: False)
+    silent = Announcements("c", known, lambda: None, speaks=False)
     invalidation = Invalidation(known, silent)
     pool = Pool(postgres.dsn, size=1)
     slow = Transaction(

@@ -107,7 +107,7 @@ def _insert(number: int, *, before: str | None = None) -> Transaction:
 async def test_a_write_is_announced_when_it_is_committed(
     pool: Pool, heard: asyncio.Queue[str]
 ) -> None:
-    voice = Announcements("c", Versions(), lambda: None, speaks=lambda: True)
+    voice = Announcements("c", Versions(), lambda: None, speaks=True)
     await pool.run(voice.announce(_insert(1), TABLE))
     with pytest.raises(DatabaseError):
         await pool.run(voice.announce(_insert(1), None))
@@ -123,23 +123,23 @@ async def test_a_write_is_announced_when_it_is_committed(
 async def test_the_function_that_runs_first_still_does(
     pool: Pool, heard: asyncio.Queue[str], first: str
 ) -> None:
-    voice = Announcements("c", Versions(), lambda: None, speaks=lambda: True)
+    voice = Announcements("c", Versions(), lambda: None, speaks=True)
     outcome = await pool.run(voice.announce(_insert(1, before=first), TABLE))
     assert outcome.rows[0][0] == (b"done" if "first" in first else None)
     assert read_payload(await heard.get()).tags == TABLE
 
 
 async def test_what_needs_no_telling_is_not_told() -> None:
-    voice = Announcements("c", Versions(), lambda: None, speaks=lambda: True)
+    voice = Announcements("c", Versions(), lambda: None, speaks=True)
     write = _insert(1)
     assert voice.announce(write, frozenset()) is write
-    voice = Announcements("c", Versions(), lambda: None, speaks=lambda: False)
+    voice = Announcements("c", Versions(), lambda: None, speaks=False)
     assert voice.announce(write, TABLE) is write
 
 
 async def test_writes_elsewhere_change_versions(dsn: str, pool: Pool) -> None:
     versions = Versions()
-    ear = Announcements("c", versions, lambda: None, speaks=lambda: True)
+    ear = Announcements("c", versions, lambda: None, speaks=True)
     ear.listen(dsn)
     try:
         assert not versions.unchanged(TABLE, versions.vector(TABLE))
@@ -152,7 +152,7 @@ async def test_writes_elsewhere_change_versions(dsn: str, pool: Pool) -> None:
         await pool.run(Transaction(Statement("select pg_notify('c', 'api.other')")))
         await until(other_changed)
         assert versions.unchanged(TABLE, before)
-        other = Announcements("c", Versions(), lambda: None, speaks=lambda: True)
+        other = Announcements("c", Versions(), lambda: None, speaks=True)
         await pool.run(other.announce(_insert(2), TABLE))
         await until(_changed(versions, "api.t", before))
     finally:
@@ -161,7 +161,7 @@ async def test_writes_elsewhere_change_versions(dsn: str, pool: Pool) -> None:
 
 async def test_a_lost_connection_empties_the_cache(dsn: str) -> None:
     versions = Versions()
-    ear = Announcements("c", versions, lambda: None, speaks=lambda: True)
+    ear = Announcements("c", versions, lambda: None, speaks=True)
     ear.listen(dsn)
     try:
         await ear.first_attempt()

@@ -312,3 +312,23 @@ async def test_a_password_file_is_read_for_every_connection(
         passfile.write_text(f"*:*:*:from_file:{password}\n")
         passfile.chmod(0o600)
         await (await connect(target)).close(5)
+
+
+@pytest.mark.parametrize(
+    "dsn, expected",
+    [
+        ("postgresql://u:p@h/d", "h:5432/d"),
+        ("postgresql://other@h:5432/d?sslmode=require", "h:5432/d"),
+        ("host=h dbname=d user=third", "h:5432/d"),
+        ("postgresql://u@h:6000/d", "h:6000/d"),
+        ("postgresql://u@/d?host=h&port=6000", "h:6000/d"),
+        ("postgresql://u@h", "h:5432/u"),
+        ("user=u host=h", "h:5432/u"),
+        ("postgresql://u%40x@[::1]:1/d%2Fe", "::1:1/d/e"),
+        ("postgresql://a:1,b:2/d", "a:1,b:2/d"),
+        ("host=a,b port=1,2 dbname=d", "a:1,b:2/d"),
+        ("", ":5432/"),
+    ],
+)
+def test_a_database_is_known_by_where_it_is(dsn: str, expected: str) -> None:
+    assert parsed(dsn).database == expected
