@@ -16,9 +16,11 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,7 +30,7 @@ from proxy.data_plane import AsgiApp, EdgeOptions
 from proxy.engines import collector, hypercorn_engine
 from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
-from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
+from proxy.engines.sockets import ServerError, bind_beside, bind_tcp, bind_unix, describe
 from proxy.engines.workers import run_workers
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,22 @@ class Address:
         if self.unix_socket is not None:
             return bind_unix(self.unix_socket, self.unix_socket_mode)
         return bind_tcp(self.host, self.port, reuse_port=self.reuse_port)
+
+    def bind_for(self, workers: int) -> list[socket.socket]:
+        """A bound socket for each of the workers, or one for all of them. Raises `ServerError`.
+
+        Other systems than Linux don't share connections out among sockets. With `reuse_port`
+        the server is to count as one, for whom it leaves them to when it ends.
+        """
+        first = self.bind()
+        shares = sys.platform.startswith("linux") and first.family != socket.AF_UNIX
+        if workers == 1 or not shares or self.reuse_port:
+            return [first]
+        with ExitStack() as stack:
+            stack.enter_context(first)
+            several = [first, *bind_beside(first, workers - 1)]
+            stack.pop_all()
+        return several
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +132,8 @@ def run_server(
     except OSError as error:
         raise ServerError(f"Cannot load the TLS certificate: {error}") from error
     with ExitStack() as stack:
-        main = stack.enter_context(options.main.bind())
+        sockets = options.main.bind_for(options.workers)
+        stack.callback(_close, sockets)
         admin = stack.enter_context(options.admin.bind()) if options.admin else None
         if options.main.unix_socket is not None:
             stack.callback(options.main.unix_socket.unlink, missing_ok=True)
@@ -125,6 +144,9 @@ def run_server(
             first = number == 0
             if on_worker is not None:
                 on_worker(number)
+            main = sockets[number % len(sockets)]
+            # As long as anybody has one open, connections are let in there.
+            _close(each for each in sockets if each is not main)
             own_admin = admin if first else None
             run = _Run(number, service, options, engine, main, own_admin, reports or Reports())
             ready = on_ready if first else None
@@ -139,7 +161,13 @@ def run_server(
         if options.workers == 1:
             return work(0, None)
         # Else clients could connect to a socket that no worker listens to any more.
-        return run_workers(options.workers, work, on_stop=main.close, on_death=on_death)
+        on_stop = partial(_close, sockets)
+        return run_workers(options.workers, work, on_stop=on_stop, on_death=on_death)
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _engine(name: EngineName) -> Engine:

@@ -20,6 +20,14 @@ _SPECIAL: Final = {
     "*6": (_ANY6, _ANY4),
     "!6": (_ANY6,),
 }
+_REUSE: Final = (
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR),
+    (socket.SOL_SOCKET, socket.SO_REUSEPORT),
+)
+_COPIED: Final = {
+    socket.AF_INET: _REUSE,
+    socket.AF_INET6: (*_REUSE, (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)),
+}
 
 
 class ServerError(Exception):
@@ -51,6 +59,30 @@ def bind_tcp(host: str, port: int, *, reuse_port: bool = False) -> socket.socket
             return sock
     reason = failure.strerror if failure else "it has no address"
     raise ServerError(f"Cannot listen on {host} port {port}: {reason}") from failure
+
+
+def bind_beside(sock: socket.socket, count: int) -> list[socket.socket]:
+    """`count` more sockets on the address of `sock`, a TCP socket that does not listen yet.
+
+    Once they listen the kernel shares new connections out among all of them (socket(7),
+    SO_REUSEPORT); where one socket is listened to by several, whoever is there first may take
+    all that come together. Raises `ServerError`.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    address = sock.getsockname()
+    found: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            found.append(another := socket.socket(sock.family, socket.SOCK_STREAM))
+            for level, option in _COPIED[sock.family]:
+                another.setsockopt(level, option, sock.getsockopt(level, option))
+            another.bind(address)
+            another.setblocking(False)
+    except OSError as error:
+        for another in found:
+            another.close()
+        raise ServerError(f"Cannot listen on {describe(sock)}: {error.strerror}") from error
+    return found
 
 
 def _candidates(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:

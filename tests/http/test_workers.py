@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from collections import Counter
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
+from proxy.engines.sockets import ServerError, bind_tcp
 from tests.http.processes import ServerProcess, echo_server
 
 ENGINES = ("hypercorn", "granian")
@@ -40,6 +44,36 @@ def test_every_worker_serves_and_ends(engine: str) -> None:
         assert (code, output) == (0, "closed\nclosed\n")
         assert not any(is_running(pid) for pid in workers)
         assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_connections_are_shared_out_among_the_workers(engine: str) -> None:
+    """Also those that come all at once, which one worker alone could take in."""
+    with echo_server(engine=engine, workers=2) as server, ExitStack() as stack:
+        workers_of(server, 2)
+        sockets = []
+        for _ in range(64):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex((server.host, server.port))
+            sockets.append(sock)
+        answered: Counter[bytes] = Counter()
+        for sock in sockets:
+            sock.setblocking(True)
+            sock.settimeout(10)
+            sock.sendall(b"GET /pid HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            with sock.makefile("rb") as answer:
+                answered[answer.read().splitlines()[-1]] += 1
+        assert len(answered) == 2
+        # As even as chance has it: worse than this once in 13 thousand million times.
+        assert min(answered.values()) >= 8
+
+
+def test_no_other_server_gets_in_among_the_workers() -> None:
+    with echo_server(workers=2) as server:
+        workers_of(server, 2)
+        with pytest.raises(ServerError):
+            bind_tcp(server.host, server.port)
 
 
 def test_workers_that_cannot_live_end_the_server() -> None:

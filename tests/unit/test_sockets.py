@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from proxy.engines.sockets import ServerError, bind_tcp, bind_unix, describe
+from proxy.engines.sockets import ServerError, bind_beside, bind_tcp, bind_unix, describe
 
 
 def _has_ipv6() -> bool:
@@ -82,6 +83,19 @@ def test_two_servers_share_a_port_when_told_to() -> None:
         with bind_tcp("127.0.0.1", port, reuse_port=True) as second:
             second.listen()
             assert second.getsockname()[1] == port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6), "*"])
+def test_sockets_beside_another_are_alike_and_taken_by_nobody_else(host: str) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(bind_tcp(host, 0))
+        several = [first, *map(stack.enter_context, bind_beside(first, 2))]
+        for sock in several:
+            sock.listen()
+        assert len({sock.getsockname() for sock in several}) == 1
+        assert len({sock.family for sock in several}) == 1
+        with pytest.raises(ServerError, match="Address already in use"):
+            bind_tcp(host, first.getsockname()[1])
 
 
 def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
