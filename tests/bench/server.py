@@ -143,7 +143,8 @@ def running(
     target: str = SCENARIOS[0].targets[0],
 ) -> Iterator[int]:
     """The contender, until left; its process id. It has begun when `target` is answered. With
-    TLS, `authority` is the file of the certificate to trust."""
+    TLS, `authority` is the file of the certificate to trust. When it has ended by itself,
+    that and its log are told."""
     log = scratch / f"{contender.name}.log"
     environment = {**os.environ, **dict(contender.environment)}
     with log.open("wb") as output:
@@ -158,6 +159,9 @@ def running(
         _wait_until_it_answers(process, contender, log, authority, target)
         yield process.pid
     finally:
+        if process.poll() is not None:
+            told = f"{contender.name} had ended with {process.returncode}; its log:"
+            print(told, log.read_text(), sep="\n", file=sys.stderr)
         process.terminate()
         try:
             process.wait(_STOP_TIMEOUT)
