@@ -370,6 +370,9 @@ class Pool:
                 self._sessions.release(member, loop.time())
                 waiter.future = loop.create_future()
                 self._queue.put_first(waiter, loop.time())
+                # The timer may have rung while the waiter was not in the queue.
+                timer.cancel()
+                timer = loop.call_at(waiter.until, self._give_up, waiter)
                 self._sessions.serve_soon()
             member.waited = perf_counter() - began
             self._waits.add(member.waited, loop.time())
