@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from pool import PoolError
 from pool.budget import Budget, share_of
-from pool.pace import Pace
+from pool.pace import PER_TURN, UNLIMITED, Pace
 from proxy.admin_view.holds import Holds, State
 from proxy.app import Front, edge_options
 from proxy.apps import App
@@ -112,7 +112,7 @@ class Apps:
         self._ending: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._budget: Budget | None = None
-        self._pace = Pace()
+        self._pace = Pace(_per_turn(loaded))
         # Now, for workers are forked from here on.
         self._slots = Slots()
         self.worker = 0
@@ -343,6 +343,7 @@ class Apps:
     async def _follow(self, loaded: Loaded) -> None:
         changes = changed_apps((each.named for each in self._served.values()), _apps_of(loaded))
         were_named, self._loaded = self.named, loaded
+        self._pace.limit(_per_turn(loaded))
         if were_named != self.named:
             # The app without a name becomes one with a name, or the other way round.
             changes = changed_apps((), _apps_of(loaded))
@@ -418,6 +419,11 @@ async def _refuse(_request: HttpRequest, record: Record) -> Response:
     error = api_error("EDGE530", headers=((b"retry-after", b"5"),))
     record.code = error.code
     return error_response(error)
+
+
+def _per_turn(loaded: Loaded) -> int:
+    """How many waiters are let in at a turn: a single app has none to spare from it."""
+    return PER_TURN if loaded.apps else UNLIMITED
 
 
 def _apps_of(loaded: Loaded) -> tuple[NamedApp, ...]:

@@ -21,6 +21,7 @@ import uvloop
 
 from pool import Budget, Pool, Statement, Transaction
 from pool.embedded import EmbeddedPostgres
+from pool.pace import PER_TURN, Pace
 from proxy.engines.collector import out_of_the_way
 
 GOAL: Final = 3.0
@@ -58,10 +59,15 @@ async def compare(
     dsn: str, *, total: int, in_flight: int, rate: float, seconds: float
 ) -> Comparison:
     """B alone for `seconds`, then beside A for as long; `total` connections for both."""
-    budget = Budget(total)
-    quiet = Pool(dsn, size=total, budget=budget, application_name="quiet")
+    budget, pace = Budget(total), Pace(PER_TURN)
+    quiet = Pool(dsn, size=total, budget=budget, pace=pace, application_name="quiet")
     noisy = Pool(
-        dsn, size=total, budget=budget, application_name="noisy", max_waiting=2 * in_flight
+        dsn,
+        size=total,
+        budget=budget,
+        pace=pace,
+        application_name="noisy",
+        max_waiting=2 * in_flight,
     )
     noise: list[asyncio.Task[None]] = []
     try:

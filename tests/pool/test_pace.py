@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pool.pace import PER_TURN, Pace
+from pool.pace import PER_TURN, UNLIMITED, Pace
 from tests.pool.virtual import VirtualLoop
 
 
@@ -47,6 +47,26 @@ class TestPace:
         crowd = Waiters("a", 7, self.served)
         assert self.turns(Pace(3), crowd) == ["aaa", "aaa", "a"]
 
+    def test_without_a_limit_all_are_served_at_once(self) -> None:
+        crowd, few = Waiters("a", 6, self.served), Waiters("b", 2, self.served)
+        pace = Pace()
+        assert self.turns(pace, crowd, few) == ["ababaaaa"]
+        assert all(pace.step() for _ in range(100))
+
+    def test_a_limit_that_changes_holds_from_the_next_turn_on(self) -> None:
+        pace = Pace()
+
+        async def steps() -> list[list[bool]]:
+            found = []
+            for limit in (2, UNLIMITED):
+                pace.limit(limit)
+                await asyncio.sleep(0)
+                found.append([pace.step() for _ in range(3)])
+            return found
+
+        found = self.loop.run_until_complete(steps())
+        assert found == [[True, True, False], [True] * 3]
+
     def test_pools_take_turns(self) -> None:
         crowd, few = Waiters("a", 6, self.served), Waiters("b", 2, self.served)
         assert self.turns(Pace(2), crowd, few) == ["ab", "ab", "aa", "aa"]
@@ -56,7 +76,7 @@ class TestPace:
         assert self.turns(Pace(2), nobody, crowd) == ["aa"]
 
     def test_steps_in_a_turn_are_counted(self) -> None:
-        pace = Pace()
+        pace = Pace(PER_TURN)
 
         async def steps() -> tuple[list[bool], bool]:
             first = [pace.step() for _ in range(PER_TURN + 2)]
