@@ -8,10 +8,11 @@ as it is; so one whose query began before a write's commit is never stored after
 The versions lie in memory (`Slots`) that processes forked later share: a writer has changed
 them before it gets its answer, whichever worker the next read goes to. Each slot holds a
 random number, not a count: of two processes that write one at the same time neither can undo
-the other's change, and no lock is needed. The tags of all databases share slots by their
-hash, so that an app which comes later, in whichever worker, finds its own; that costs at most
-a needless miss. A worker that dies may have committed what it could tell nobody of: whoever
-sees it die has to say so (`Slots.doubt_all`).
+the other's change, and no lock is needed. Until when a slot is in doubt stands elsewhere, so
+that nobody who changes the version can take it back. The tags of all databases share slots by
+their hash, so that an app which comes later, in whichever worker, finds its own; that costs at
+most a needless miss. A worker that dies may have committed what it could tell nobody of:
+whoever sees it die has to say so (`Slots.doubt_all`).
 """
 
 from __future__ import annotations
@@ -30,65 +31,78 @@ SETTLED: Final = 10.0
 SETTLED_AFTER_DEATH: Final = 60.0
 """The same for those of a process that has died: nobody asked to have them cancelled."""
 
+_SERVER: Final = 0
+"""The slot that is of all databases; nobody's tags are there."""
+_DOUBTED: Final = -1
+"""Stands in a vector for the version of what was in doubt: no slot ever has it."""
+
 Vector = tuple[int, ...]
 """The versions of some tags at one moment."""
 
 
 @lru_cache(maxsize=8192)
 def _slots(database: str, tags: frozenset[str]) -> tuple[int, ...]:
-    """Where the versions of a database's `tags` are, after that of everything in it; the
+    """Where the versions are: of the server, of everything in a database, of its `tags`; the
     same in all processes."""
-    return (_slot(database), *sorted({_slot(database, tag) for tag in tags}))
+    return (_SERVER, _slot(database), *sorted({_slot(database, tag) for tag in tags}))
 
 
 def _slot(*names: str) -> int:
     # No name has this character (PostgreSQL docs, "Identifiers and Key Words").
     digest = hashlib.blake2b("\0".join(names).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % SLOTS
+    return 1 + int.from_bytes(digest, "big") % (SLOTS - 1)
 
 
 class Slots:
-    """The memory of a server's versions. `identity`: the server's own, a random text."""
+    """The memory of a server's versions, and until when they are in doubt, in milliseconds
+    of the monotonic clock. `identity`: the server's own, a random text."""
 
     def __init__(self) -> None:
-        self.numbers = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
+        self.versions = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
+        self.doubts = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
         self.identity = secrets.token_hex(8)
+
+    def change(self, slot: int) -> None:
+        """What was made of it no longer holds."""
+        self.versions[slot] = secrets.randbits(64)
+
+    def doubt(self, slot: int, seconds: float) -> None:
+        """Neither does what is made of it in the next so many seconds."""
+        until = int((time.monotonic() + seconds) * 1000)
+        self.doubts[slot] = max(self.doubts[slot], until)
+        # Last: who finds the new version finds the doubt, too.
+        self.change(slot)
 
     def doubt_all(self) -> None:
         """A process has died: whatever it had begun to write may still be committed, and
         nothing holds for `SETTLED_AFTER_DEATH` seconds."""
-        doubt = _doubt_until(time.monotonic() + SETTLED_AFTER_DEATH)
-        for slot in range(SLOTS):
-            self.numbers[slot] = doubt
+        self.doubt(_SERVER, SETTLED_AFTER_DEATH)
 
 
 class Versions:
     """The versions of the tags of one `database`, for all apps that name it alike.
 
-    A version is odd while a write that nobody waits for any more may still be committed
-    (`doubt`): its upper bits tell until when, in milliseconds of the monotonic clock, and
-    vectors that hold it are never unchanged. Nor are any while `trusted` is false, which
-    concerns this process alone: while it can't hear of writes elsewhere.
+    No vector holds that was taken while a write that nobody waits for any more may still be
+    committed (`doubt`). Nor does any while `trusted` is false, which concerns this process
+    alone: while it can't hear of writes elsewhere.
     """
 
     def __init__(self, slots: Slots | None = None, database: str = "") -> None:
-        slots = slots or Slots()
-        self._versions = slots.numbers
+        self._slots = slots or Slots()
+        self._versions = self._slots.versions
         self._database = database
-        own = f"{slots.identity}\0{database}".encode()
+        own = f"{self._slots.identity}\0{database}".encode()
         self.identity = hashlib.blake2b(own, digest_size=8).hexdigest()
         """What tells who uses them from others on the same database."""
         self.trusted = True
 
     def vector(self, tags: frozenset[str]) -> Vector:
         """The versions of `tags` now; take it before the query that depends on them."""
-        found = []
-        for slot in _slots(self._database, tags):
-            version = self._versions[slot]
-            if version & 1 and not _is_doubted(version):
-                version = self._change(slot)
-            found.append(version)
-        return tuple(found)
+        return tuple([self._version(slot) for slot in _slots(self._database, tags)])
+
+    def _version(self, slot: int) -> int:
+        version, doubt = self._versions[slot], self._slots.doubts[slot]
+        return _DOUBTED if doubt and doubt > time.monotonic() * 1000 else version
 
     def unchanged(self, tags: frozenset[str], vector: Vector) -> bool:
         """Whether an answer made at `vector` may be stored, or served, now."""
@@ -99,40 +113,22 @@ class Versions:
         elsewhere can't be heard of, as when the database is away, that is all one can say."""
         versions = self._versions
         for slot, version in zip(_slots(self._database, tags), vector, strict=True):
-            if version & 1 or versions[slot] != version:
+            if versions[slot] != version:
                 return False
         return True
 
     def touch(self, tags: Iterable[str]) -> None:
         """`tags` were written: what was made of them before no longer holds."""
-        for slot in _slots(self._database, frozenset(tags))[1:]:
-            self._change(slot)
+        for slot in _slots(self._database, frozenset(tags))[2:]:
+            self._slots.change(slot)
 
     def touch_all(self) -> None:
         """Nothing made before holds any longer."""
-        self._change(_slot(self._database))
+        self._slots.change(_slot(self._database))
 
     def doubt(self, tags: frozenset[str] | None) -> None:
         """`tags` (None: everything) may be written any moment, by a transaction whose end
         will not be heard of: nothing made of them holds for `SETTLED` seconds."""
         places = _slots(self._database, tags or frozenset())
-        for slot in places[:1] if tags is None else places[1:]:
-            self._versions[slot] = _doubt_until(time.monotonic() + SETTLED)
-
-    def _change(self, slot: int) -> int:
-        before = self._versions[slot]
-        if before & 1 and _is_doubted(before):
-            # The one who doubted is none the wiser.
-            changed = before >> 16 << 16 | secrets.randbits(15) << 1 | 1
-        else:
-            changed = secrets.randbits(63) << 1
-        self._versions[slot] = changed
-        return changed
-
-
-def _doubt_until(moment: float) -> int:
-    return int(moment * 1000) << 16 | secrets.randbits(15) << 1 | 1
-
-
-def _is_doubted(version: int) -> bool:
-    return version >> 16 > time.monotonic() * 1000
+        for slot in places[1:2] if tags is None else places[2:]:
+            self._slots.doubt(slot, SETTLED)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cache import versions as module
-from proxy.cache.versions import Versions
+from proxy.cache.versions import Slots, Versions
 
 A = frozenset(("api.a",))
 AB = frozenset(("api.a", "api.b"))
@@ -85,6 +85,43 @@ def test_a_doubt_about_everything_ends_too(monkeypatch: pytest.MonkeyPatch) -> N
     versions.doubt(None)
     assert not versions.unchanged(A, before)
     assert versions.unchanged(A, versions.vector(A))
+
+
+def test_a_short_doubt_leaves_a_longer_one_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = Versions()
+    versions.doubt(A)
+    monkeypatch.setattr(module, "SETTLED", 0.0)
+    versions.doubt(A)
+    assert not versions.unchanged(A, versions.vector(A))
+
+
+def test_a_death_puts_all_databases_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = Slots()
+    both = [Versions(slots, database) for database in ("h:1/a", "h:1/b")]
+    before = [versions.vector(A) for versions in both]
+    monkeypatch.setattr(module, "SETTLED_AFTER_DEATH", 0.05)
+    slots.doubt_all()
+    for versions, vector in zip(both, before, strict=True):
+        assert not versions.unchanged(A, vector)
+        assert not versions.unchanged(A, versions.vector(A))
+    began = time.monotonic()
+    while not both[0].unchanged(A, both[0].vector(A)):
+        assert time.monotonic() - began < 5
+    assert both[1].unchanged(B, both[1].vector(B))
+    assert not both[1].unchanged(A, before[1])
+
+
+def test_apps_on_one_database_share_its_versions() -> None:
+    slots = Slots()
+    one, same, other = (Versions(slots, f"h:1/{name}") for name in "aab")
+    assert one.identity == same.identity != other.identity
+    before = [versions.vector(A) for versions in (one, other)]
+    same.touch(A)
+    assert not one.unchanged(A, before[0])
+    assert other.unchanged(A, before[1])
+    same.touch_all()
+    assert not one.unchanged(B, before[0])
+    assert other.unchanged(A, before[1])
 
 
 def test_processes_forked_later_see_each_other_at_once() -> None:
