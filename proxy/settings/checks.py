@@ -90,7 +90,8 @@ def _find_token_faults(settings: Settings) -> Iterator[tuple[str, str]]:
         except ValueError as error:
             yield (
                 "jwt-jwks-uri",
-                f"jwt-jwks-uri: '{settings.jwt_jwks_uri}' {error}; write e.g."
+                # Not what it is: who writes a password there must not find it in a log.
+                f"jwt-jwks-uri {error}; write e.g."
                 ' jwt-jwks-uri = "https://login.example.com/.well-known/jwks.json"',
             )
     try:
