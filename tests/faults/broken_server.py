@@ -17,6 +17,7 @@ from proxy.schema_cache import facts
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
+_APPS: Any = importlib.import_module("proxy.apps")
 _SERVING: Any = importlib.import_module("proxy.cache.serving")
 _LOAD: Any = importlib.import_module("proxy.schema_cache.load")
 _WALK: Any = Walk
@@ -87,6 +88,18 @@ def _deaf() -> None:
     _ANNOUNCEMENTS._hear = lambda *_: None
 
 
+def _own_versions() -> None:
+    """Workers take each other's announcements for their own, and share no memory."""
+    made = _APPS.Versions
+
+    def alone(slots: Any, database: str) -> Any:
+        versions = made(None, database)
+        versions.identity = made(slots, database).identity
+        return versions
+
+    _APPS.Versions = alone
+
+
 def _shared_claims() -> None:
     """All who have the same role share answers."""
     key_of = _SERVING.key_of
@@ -106,6 +119,7 @@ DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
     "races": _late_vector,
     "functions": _no_functions,
     "notifications": _deaf,
+    "workers": _own_versions,
     "identities": _shared_claims,
 }
 

@@ -149,10 +149,16 @@ class Person:
                 group.create_task(self._read(reader, overlapping, other))
             written = group.create_task(self._write(write, writer))
         began = written.result()
+        # Before a notification could have come, and through the other worker first.
+        others = [client for client in self._clients if client is not writer]
+        at_once = [await self._read(reader, watched[0], client) for client in others]
         expected = [await reader.expected(target) for target in watched]
         self._log.effective += expected != shown
         if elsewhere:
             await self._await_elsewhere(reader, watched[0], expected[0], write, began)
+        for found in at_once:
+            if found != expected[0]:
+                self._blame("at once", reader, watched[0], found, expected[0], write)
         if overlapping is not None:
             await self._compare(reader, overlapping, expected[0], write, [other])
         for target, answer in zip(watched, expected, strict=True):
