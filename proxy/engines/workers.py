@@ -38,7 +38,7 @@ def run_workers(
     """Run `work` in `count` processes until SIGTERM or SIGINT; then call `on_stop`.
 
     `on_death` is called whenever one has failed or was killed. SIGUSR1 and SIGUSR2 go to
-    every worker. Returns 0 when all ended cleanly, else 1.
+    every worker, and to each that replaces another. Returns 0 when all ended cleanly, else 1.
     """
     return _Workers(count, work, on_stop, on_death).run()
 
@@ -91,13 +91,14 @@ class _Workers:
         for pid in self._running:
             os.kill(pid, signal.SIGTERM)
 
-    def _start(self, number: int) -> None:
+    def _start(self, number: int) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             self._be_worker(number)
         self._running[pid] = number, time.monotonic()
+        return pid
 
     def _be_worker(self, number: int) -> NoReturn:
         code = 1
@@ -130,4 +131,14 @@ class _Workers:
             self._stop()
         else:
             logger.warning("Worker %d ended with %d and is replaced", number, code)
-            self._start(number)
+            self._replace(number)
+
+    def _replace(self, number: int) -> None:
+        """Start a worker, and tell it what the others may have been told before it was there:
+        it begins with what the parent knows, and that is what there was at the start."""
+        handled = (*_STOPPING, *_FORWARDED)
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+        pid = self._start(number)
+        for told in _FORWARDED:
+            os.kill(pid, told)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +15,7 @@ import asyncpg
 import httpx
 
 from pool.embedded import EmbeddedPostgres
+from proxy.engines.workers import MIN_LIFE
 from tests.apps.conftest import Config, Server, Start, eventually
 
 SHOP, BLOG, NEWS = "shop.example.com", "blog.example.com", "news.example.com"
@@ -123,6 +127,22 @@ def test_apps_come_change_and_go_without_a_failure_elsewhere(
 def settled(server: Server, host: str, name: str) -> None:
     """Wait until all workers answer from the database `name`."""
     eventually(lambda: all(server.name(host) == name for _ in range(6)))
+
+
+def test_a_worker_that_is_replaced_knows_of_the_reloads_before_it(
+    config: Config, start: Start, databases: list[str], postgres: EmbeddedPostgres
+) -> None:
+    config.top["server-workers"] = 2
+    with start(config) as server:
+        config.apps["blog"]["db-uri"] = postgres.dsn_for(databases[2], "authenticator")
+        server.reload()
+        settled(server, BLOG, databases[2])
+        # One that dies sooner ends the server.
+        eventually(lambda: time.monotonic() - server.began > MIN_LIFE)
+        os.kill(server.process.workers[0], signal.SIGKILL)
+        eventually(lambda: "is replaced" in server.process.log)
+        # So many that by chance none of them misses the new worker.
+        eventually(lambda: all(server.name(BLOG) == databases[2] for _ in range(30)))
 
 
 def test_a_faulty_configuration_keeps_all_as_it_was(

@@ -35,6 +35,12 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def workers(self) -> list[int]:
+        """The process ids of its workers, where it has several."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    @property
     def log(self) -> str:
         """What it wrote to stderr so far."""
         return _content(self._errors)

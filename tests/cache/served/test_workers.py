@@ -43,11 +43,6 @@ def one_client_each(server: ServerProcess, stack: ExitStack) -> list[httpx.Clien
     return clients
 
 
-def workers_of(server: ServerProcess) -> list[int]:
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-    return [int(pid) for pid in children.read_text().split()]
-
-
 @pytest.fixture
 def two_workers(
     start_edge: StartEdge, catalogue: str, postgres: EmbeddedPostgres
@@ -112,7 +107,7 @@ def test_nothing_is_taken_for_fresh_after_a_worker_was_killed(
         assert all(is_hit(each, target) or is_hit(each, target) for each in clients)
         # One that dies sooner ends the server.
         eventually(lambda: time.monotonic() - began > MIN_LIFE)
-        os.kill(workers_of(two_workers)[0], signal.SIGKILL)
+        os.kill(two_workers.workers[0], signal.SIGKILL)
         eventually(lambda: "is replaced" in two_workers.log)
         client = stack.enter_context(httpx.Client(base_url=two_workers.url))
         assert not any(is_hit(client, target) for _ in range(5))
