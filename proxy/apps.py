@@ -84,8 +84,8 @@ class App:
     is answered 503 PGRST002; a reload that fails leaves the old state serving. `on_loss` is
     called once when the database is lost and `db-pool-automatic-recovery` is off, which
     means nothing without it. `budget` is what its connections are part of, `pace` the event
-    loop's, which apps share; `slots` is where the workers of a
-    server have the versions of what they cache.
+    loop's, which apps share; `slots` is where the workers of a server have the versions of
+    what they cache, `name` the app's in all of them.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class App:
         budget: Budget | None = None,
         pace: Pace | None = None,
         slots: Slots | None = None,
+        name: str = "",
     ) -> None:
         self._written = settings
         self._on_loss = on_loss
@@ -121,7 +122,7 @@ class App:
         )
         self._invalidation = make_invalidation(
             settings,
-            Versions(slots, self._pool.database),
+            Versions(slots, self._pool.database, name),
             lambda: self._state.cache,
         )
         self._cache = ResponseCache(

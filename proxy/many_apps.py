@@ -258,6 +258,7 @@ class Apps:
                 budget=self._budget,
                 pace=self._pace,
                 slots=self._slots,
+                name=name,
             )
         except (PoolError, SettingsError, ValueError) as error:
             # A connection string that can't be read, what is not installed, or connections

@@ -41,10 +41,10 @@ Vector = tuple[int, ...]
 
 
 @lru_cache(maxsize=8192)
-def _slots(database: str, tags: frozenset[str]) -> tuple[int, ...]:
-    """Where the versions are: of the server, of everything in a database, of its `tags`; the
-    same in all processes."""
-    return (_SERVER, _slot(database), *sorted({_slot(database, tag) for tag in tags}))
+def _places(names: tuple[str, ...], tags: frozenset[str]) -> tuple[int, ...]:
+    """Where the versions of `tags` are under each of these names; the same in all
+    processes."""
+    return tuple(sorted({_slot(name, tag) for name in names for tag in tags}))
 
 
 def _slot(*names: str) -> int:
@@ -80,25 +80,32 @@ class Slots:
 
 
 class Versions:
-    """The versions of the tags of one `database`, for all apps that name it alike.
+    """The versions of an app's tags, which it has in common with all that have its name or
+    say alike where their database is: its kind in other workers, the one that it replaces
+    when `db-uri` is written otherwise, and its neighbours on the database.
 
     No vector holds that was taken while a write that nobody waits for any more may still be
     committed (`doubt`). Nor does any while `trusted` is false, which concerns this process
     alone: while it can't hear of writes elsewhere.
     """
 
-    def __init__(self, slots: Slots | None = None, database: str = "") -> None:
+    def __init__(self, slots: Slots | None = None, database: str = "", app: str = "") -> None:
         self._slots = slots or Slots()
         self._versions = self._slots.versions
-        self._database = database
+        self._names = (f"database {database}", f"app {app}")
+        self._everything = tuple(_slot(name) for name in self._names)
         own = f"{self._slots.identity}\0{database}".encode()
         self.identity = hashlib.blake2b(own, digest_size=8).hexdigest()
         """What tells who uses them from others on the same database."""
         self.trusted = True
 
+    def _all_of(self, tags: frozenset[str]) -> tuple[int, ...]:
+        """The slots of the server, of everything, and of `tags`."""
+        return (_SERVER, *self._everything, *_places(self._names, tags))
+
     def vector(self, tags: frozenset[str]) -> Vector:
         """The versions of `tags` now; take it before the query that depends on them."""
-        return tuple([self._version(slot) for slot in _slots(self._database, tags)])
+        return tuple([self._version(slot) for slot in self._all_of(tags)])
 
     def _version(self, slot: int) -> int:
         version, doubt = self._versions[slot], self._slots.doubts[slot]
@@ -112,23 +119,23 @@ class Versions:
         """Whether nothing is known to have been written since `vector`. While writes
         elsewhere can't be heard of, as when the database is away, that is all one can say."""
         versions = self._versions
-        for slot, version in zip(_slots(self._database, tags), vector, strict=True):
+        for slot, version in zip(self._all_of(tags), vector, strict=True):
             if versions[slot] != version:
                 return False
         return True
 
     def touch(self, tags: Iterable[str]) -> None:
         """`tags` were written: what was made of them before no longer holds."""
-        for slot in _slots(self._database, frozenset(tags))[2:]:
+        for slot in _places(self._names, frozenset(tags)):
             self._slots.change(slot)
 
     def touch_all(self) -> None:
         """Nothing made before holds any longer."""
-        self._slots.change(_slot(self._database))
+        for slot in self._everything:
+            self._slots.change(slot)
 
     def doubt(self, tags: frozenset[str] | None) -> None:
         """`tags` (None: everything) may be written any moment, by a transaction whose end
         will not be heard of: nothing made of them holds for `SETTLED` seconds."""
-        places = _slots(self._database, tags or frozenset())
-        for slot in places[1:2] if tags is None else places[2:]:
+        for slot in self._everything if tags is None else _places(self._names, tags):
             self._slots.doubt(slot, SETTLED)

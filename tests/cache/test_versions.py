@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -97,7 +98,7 @@ def test_a_short_doubt_leaves_a_longer_one_as_it_is(monkeypatch: pytest.MonkeyPa
 
 def test_a_death_puts_all_databases_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     slots = Slots()
-    both = [Versions(slots, database) for database in ("h:1/a", "h:1/b")]
+    both = [Versions(slots, f"h:1/{name}", name) for name in "ab"]
     before = [versions.vector(A) for versions in both]
     monkeypatch.setattr(module, "SETTLED_AFTER_DEATH", 0.05)
     slots.doubt_all()
@@ -113,7 +114,7 @@ def test_a_death_puts_all_databases_in_doubt(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_apps_on_one_database_share_its_versions() -> None:
     slots = Slots()
-    one, same, other = (Versions(slots, f"h:1/{name}") for name in "aab")
+    one, same, other = (Versions(slots, f"h:1/{name}", app) for name, app in ("ap", "aq", "br"))
     assert one.identity == same.identity != other.identity
     before = [versions.vector(A) for versions in (one, other)]
     same.touch(A)
@@ -122,6 +123,19 @@ def test_apps_on_one_database_share_its_versions() -> None:
     same.touch_all()
     assert not one.unchanged(B, before[0])
     assert other.unchanged(A, before[1])
+
+
+def test_an_app_shares_them_however_its_database_is_written() -> None:
+    """Such as with the one that it replaces, which still ends what it began."""
+    slots = Slots()
+    one, same = (Versions(slots, f"{host}:1/a", "shop") for host in ("h", "127.0.0.1"))
+    for write in (partial(same.touch, A), same.touch_all, partial(same.doubt, A)):
+        before = one.vector(A)
+        assert one.unchanged(A, before)
+        write()
+        assert not one.unchanged(A, before)
+    # Other servers can't tell; what the two announce they must hear from each other.
+    assert one.identity != same.identity
 
 
 def test_processes_forked_later_see_each_other_at_once() -> None:

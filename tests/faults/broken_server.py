@@ -92,9 +92,9 @@ def _own_versions() -> None:
     """Workers take each other's announcements for their own, and share no memory."""
     made = _APPS.Versions
 
-    def alone(slots: Any, database: str) -> Any:
-        versions = made(None, database)
-        versions.identity = made(slots, database).identity
+    def alone(slots: Any, database: str, app: str) -> Any:
+        versions = made(None, database, app)
+        versions.identity = made(slots, database, app).identity
         return versions
 
     _APPS.Versions = alone
