@@ -40,7 +40,7 @@ import contextlib
 import math
 import os
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -152,15 +152,15 @@ class Pool:
     def stats(self) -> PoolStats:
         """The numbers of this moment; to be asked for in the pool's event loop."""
         now = asyncio.get_running_loop().time()
-        sessions, queue, counters = self._sessions, self._queue, self._counters
+        sessions, queue = self._sessions, self._queue
         oldest = queue.oldest()
         p50, p95, p99 = self._waits.percentiles((0.5, 0.95, 0.99), now)
         return PoolStats(
+            **asdict(self._counters),
             size=sessions.rules.size,
             open=sessions.open,
             idle=len(sessions.idle),
             waiting=len(queue),
-            timeouts=counters.timeouts,
             min_size=sessions.rules.min_size,
             connecting=sessions.connecting,
             busy=len(sessions.busy),
@@ -172,14 +172,6 @@ class Pool:
             wait_p50=p50,
             wait_p95=p95,
             wait_p99=p99,
-            transactions=counters.transactions,
-            sheds=counters.sheds,
-            cancelled_waiting=counters.cancelled_waiting,
-            cancelled_running=counters.cancelled_running,
-            retries=counters.retries,
-            connects=counters.connects,
-            connect_failures=counters.connect_failures,
-            lost=counters.lost,
             breaker=sessions.breaker(now),
             paused=sessions.paused,
         )

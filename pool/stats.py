@@ -21,9 +21,30 @@ _SIZES: Final = 21 * _PER_OCTAVE
 Breaker = Literal["closed", "waiting", "open"]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """What a pool is doing. Times in seconds.
+@dataclass(slots=True)
+class Counters:
+    """What is counted since the start.
+
+    `transactions` begun. Of the callers: `sheds`, told at once that the pool is overloaded;
+    `timeouts`, waited in vain; `cancelled_waiting` and `cancelled_running`, went away;
+    `retries`, reads run a second time. Of the sessions: `connects`, `connect_failures`, and
+    `lost`, which broke while open.
+    """
+
+    timeouts: int = 0
+    transactions: int = 0
+    sheds: int = 0
+    cancelled_waiting: int = 0
+    cancelled_running: int = 0
+    retries: int = 0
+    connects: int = 0
+    connect_failures: int = 0
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class PoolStats(Counters):
+    """What a pool is doing: the counters, and this moment. Times in seconds.
 
     Sessions now: at most `size`, `open` slots in use, which is the sum of `connecting`, `idle`,
     `busy`, `recovering` (their caller went) and `closing`; `min_size` are kept open, and
@@ -31,19 +52,14 @@ class PoolStats:
     Callers now: `waiting` in the queue, `waiting_background` of them in the background, the
     first of them for `longest_wait`; `paused`. Over the last minute, of those served and those
     that gave up: `wait_p50`, `wait_p95`, `wait_p99` (to some 20 %).
-    Since the start: `transactions` begun, and of the callers: `sheds`, told at once that
-    the pool is overloaded; `timeouts`, waited in vain; `cancelled_waiting` and
-    `cancelled_running`, went away; `retries`, reads run a second time. Of the sessions:
-    `connects`, `connect_failures`, and `lost`, which broke while open.
     `breaker`: "closed", the database is there; "waiting", it is away but callers wait for it;
     "open", callers fail at once.
     """
 
-    size: int
-    open: int
-    idle: int
-    waiting: int
-    timeouts: int
+    size: int = 0
+    open: int = 0
+    idle: int = 0
+    waiting: int = 0
     min_size: int = 0
     connecting: int = 0
     busy: int = 0
@@ -55,31 +71,8 @@ class PoolStats:
     wait_p50: float = 0.0
     wait_p95: float = 0.0
     wait_p99: float = 0.0
-    transactions: int = 0
-    sheds: int = 0
-    cancelled_waiting: int = 0
-    cancelled_running: int = 0
-    retries: int = 0
-    connects: int = 0
-    connect_failures: int = 0
-    lost: int = 0
     breaker: Breaker = "closed"
     paused: bool = False
-
-
-@dataclass(slots=True)
-class Counters:
-    """What is counted since the start, as in `PoolStats`."""
-
-    timeouts: int = 0
-    transactions: int = 0
-    sheds: int = 0
-    cancelled_waiting: int = 0
-    cancelled_running: int = 0
-    retries: int = 0
-    connects: int = 0
-    connect_failures: int = 0
-    lost: int = 0
 
 
 class Waits:

@@ -26,7 +26,7 @@ from proxy.data_plane import (
     Send,
 )
 from proxy.docs_page.model import DocsPage, docs_page
-from proxy.logs import CURRENT_APP
+from proxy.observability.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
@@ -47,7 +47,12 @@ from proxy.request.model import HttpRequest
 from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.schema_cache.fingerprint import fingerprint_statement
-from proxy.schema_cache.load import CacheOptions, load_schema_cache, reload_role_settings
+from proxy.schema_cache.load import (
+    CacheOptions,
+    SchemaLoads,
+    load_schema_cache,
+    reload_role_settings,
+)
 from proxy.schema_cache.model import SchemaCache
 from proxy.schema_cache.queries import SETTINGS
 from proxy.schema_cache.rechecks import Rechecks
@@ -64,16 +69,6 @@ _REFUSALS: Final = ("28", "3D")
 """SQLSTATE classes of a database that answers, but never will let this user in."""
 
 Follower = Callable[[Settings], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaLoads:
-    """How often the schema cache was loaded, how often in vain, and how many seconds the
-    last success took."""
-
-    succeeded: int = 0
-    failed: int = 0
-    seconds: float = 0.0
 
 
 class App:

@@ -28,7 +28,7 @@ from proxy.apps import App
 from proxy.cache.versions import Slots
 from proxy.data_plane import Scope, place_of
 from proxy.errors import api_error
-from proxy.logs import CURRENT_APP
+from proxy.observability.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.reloads import Part, Reloads
 from proxy.request.model import HttpRequest

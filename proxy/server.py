@@ -18,9 +18,9 @@ from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, OnReady, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
 from proxy.many_apps import Apps
-from proxy.metrics import SLOTS
+from proxy.observability.board import SLOTS
+from proxy.observability.telemetry import Telemetry
 from proxy.settings import Loaded
-from proxy.telemetry import Telemetry
 
 __all__ = ["ServerError", "serve", "server_options"]
 

@@ -40,9 +40,9 @@ MAX_CACHED_TOKEN_LENGTH: Final = 8 * 1024
 class TokenCacheCounts:
     """What the cache did so far: tokens looked up, found, and put out for lack of room."""
 
-    requests: int
-    hits: int
-    evictions: int
+    requests: int = 0
+    hits: int = 0
+    evictions: int = 0
 
 
 @dataclass(slots=True)

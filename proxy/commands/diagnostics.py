@@ -11,7 +11,7 @@ import logging
 import sys
 from typing import TextIO
 
-from proxy.logs import CURRENT_APP
+from proxy.observability.logs import CURRENT_APP
 from proxy.settings.model import LogLevel
 
 

@@ -29,6 +29,16 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaLoads:
+    """How often the schema cache was loaded, how often in vain, and how many seconds the
+    last success took."""
+
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CacheOptions:
     """What to expose.
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.model import Statement, Transaction
-from proxy.logs import (
+from proxy.observability.logs import (
     FIELDS,
     Entry,
     LineWriter,
@@ -295,7 +295,7 @@ def test_the_sql_of_logged_requests_is_on_standard_error(serve: Serve) -> None:
         httpx.get(server.url + "/rpc/fail")
         httpx.get(server.url + "/nothing")
         lines = logged(server)
-        sql = [line for line in server.log.splitlines() if "proxy.logs" in line]
+        sql = [line for line in server.log.splitlines() if "proxy.observability.logs" in line]
     assert len(lines) == 2
     assert len(sql) == 3
     assert "set_config" in sql[0]

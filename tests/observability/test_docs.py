@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.admin import ENDPOINTS, VIEW_ENDPOINTS
-from proxy.logs import FIELDS, LOWEST_STATUS, SQL_FIELD
-from proxy.metrics import BUILD_INFO, METRICS, SECONDS, WORKERS, Described
+from proxy.observability.exposition import BUILD_INFO, WORKERS
+from proxy.observability.logs import FIELDS, LOWEST_STATUS, SQL_FIELD
+from proxy.observability.metrics import METRICS, SECONDS, Described
 from tests.http.processes import ROOT
 
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")

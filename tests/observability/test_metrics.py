@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -15,25 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.cache.counts import CacheCounts
-from proxy.metrics import (
-    CELLS,
-    METRICS,
-    OFFSETS,
-    SECONDS,
-    Board,
-    Exposition,
-    Levels,
-    Meter,
-)
+from pool.stats import PoolStats
+from proxy.auth.token_cache import TokenCacheCounts
+from proxy.observability.board import Board, Meter
+from proxy.observability.exposition import Exposition
+from proxy.observability.metrics import CELLS, METRICS, OFFSETS, SECONDS, Levels
 from proxy.record import Record
 from proxy.response.model import Response
+from proxy.schema_cache.load import SchemaLoads
 from tests.conftest import MakeToken
 from tests.observability.conftest import Ask, Serve
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-NOTHING = Levels(0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, CacheCounts())
 POSTGREST_NAMES = {
     "pgrst_schema_cache_query_time_seconds",
     "pgrst_schema_cache_loads_total",
@@ -143,7 +136,7 @@ def test_a_counter_goes_on_when_what_it_follows_begins_anew() -> None:
     board = Board(1)
     meter = Meter(board.row(0))
     for total in (5, 7, 7, 1, 2):
-        meter.look(replace(NOTHING, tokens_asked=total))
+        meter.look(Levels(tokens=TokenCacheCounts(requests=total)))
     assert value(page_of(board), "pgrst_jwt_cache_requests_total") == 9
 
 
@@ -151,7 +144,7 @@ def test_workers_are_summed_up_and_a_new_one_goes_on() -> None:
     board = Board(2)
     first, second = Meter(board.row(0)), Meter(board.row(1))
     for meter, seconds in ((first, 0.5), (second, 0.25)):
-        meter.look(replace(NOTHING, pool_size=10, schema_loads=1, schema_seconds=seconds))
+        meter.look(Levels(pool=PoolStats(size=10), schema=SchemaLoads(1, seconds=seconds)))
         ended(meter)
     second.began()
     before = page_of(board)
@@ -159,7 +152,7 @@ def test_workers_are_summed_up_and_a_new_one_goes_on() -> None:
     assert value(before, "pgrst_db_pool_max") == 20
     assert value(before, "pgrst_schema_cache_query_time_seconds") == 0.5
     replaced = Meter(board.row(1))
-    replaced.look(replace(NOTHING, pool_size=10, schema_loads=1))
+    replaced.look(Levels(pool=PoolStats(size=10), schema=SchemaLoads(1)))
     ended(replaced)
     after = page_of(board)
     assert value(after, "edgerest_http_requests_in_flight") == 0

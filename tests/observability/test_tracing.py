@@ -27,9 +27,9 @@ from proxy.app import EdgeApp
 from proxy.apps import App
 from proxy.data_plane import EdgeOptions
 from proxy.engines.sockets import ServerError
+from proxy.observability.telemetry import Telemetry
+from proxy.observability.tracing import GOODBYE, Tracing
 from proxy.settings import Settings
-from proxy.telemetry import Telemetry
-from proxy.tracing import GOODBYE, Tracing
 from tests.http.processes import ROOT
 from tests.observability.conftest import Serve
 

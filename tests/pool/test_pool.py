@@ -38,7 +38,13 @@ async def pid_of(pool: Pool) -> int:
 def seen(pool: Pool) -> PoolStats:
     """The pool's sessions and callers of this moment, without what was gathered so far."""
     now = pool.stats
-    return PoolStats(now.size, now.open, now.idle, now.waiting, now.timeouts)
+    return PoolStats(
+        size=now.size,
+        open=now.open,
+        idle=now.idle,
+        waiting=now.waiting,
+        timeouts=now.timeouts,
+    )
 
 
 class Gate:

@@ -20,16 +20,18 @@ from proxy.admin_view.tally import Tally
 from proxy.app import edge_options
 from proxy.data_plane import DataPlane
 from proxy.engines.sockets import ServerError
-from proxy.logs import AccessLog, LineWriter, LogRules
 from proxy.many_apps import Apps, Served
-from proxy.metrics import SLOTS, Board, Exposition, Levels, Meter, Slots
+from proxy.observability.board import SLOTS, Board, Meter, Slots
+from proxy.observability.exposition import Exposition
+from proxy.observability.logs import AccessLog, LineWriter, LogRules
+from proxy.observability.metrics import Levels
 from proxy.record import Record
 from proxy.response.answer import POSTGREST_VERSION
 from proxy.response.model import Response
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
-    from proxy.tracing import Tracing
+    from proxy.observability.tracing import Tracing
 
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at pool and caches, for the workers that nobody asks."""
@@ -72,7 +74,7 @@ class Telemetry:
         self._worker, self._apps = worker, apps
         self._writer = LineWriter(sys.stdout.fileno(), loop.call_soon)
         if self._settings.server_tracing_enabled:
-            from proxy.tracing import Tracing, exporting_provider
+            from proxy.observability.tracing import Tracing, exporting_provider
 
             # Its thread must not exist before workers are forked.
             self._tracing = Tracing(exporting_provider())
@@ -232,38 +234,13 @@ def build_labels(settings: Settings) -> Mapping[str, str]:
 
 
 def levels_of(served: Served) -> Levels:
-    """What pool, schema cache and token cache of an app say now."""
+    """What the parts of an app say now."""
     app = served.app
-    pool, tokens, loads = app.pool.stats, app.state.authenticator.counts, app.schema_loads
-    replicas = app.backends.replicas
     return Levels(
-        schema_loads=loads.succeeded,
-        schema_failures=loads.failed,
-        schema_seconds=loads.seconds,
-        pool_size=pool.size,
-        pool_open=pool.open,
-        pool_available=pool.idle,
-        pool_waiting=pool.waiting,
-        pool_timeouts=pool.timeouts,
-        tokens_asked=tokens.requests,
-        tokens_found=tokens.hits,
-        tokens_evicted=tokens.evictions,
+        pool=app.pool.stats,
+        tokens=app.state.authenticator.counts,
+        schema=app.schema_loads,
         cache=app.cache_counts,
-        replicas=len(replicas),
-        replicas_fit=sum(replica.fit for replica in replicas),
-        replica_lag=max((each.lag or 0.0 for each in replicas if each.fit), default=0.0),
-        replica_reads=sum(replica.reads for replica in replicas),
-        replica_retries=sum(replica.retried for replica in replicas),
-        pool_busy=pool.busy,
-        pool_longest_wait=pool.longest_wait,
-        pool_transactions=pool.transactions,
-        pool_sheds=pool.sheds,
-        pool_cancelled_waiting=pool.cancelled_waiting,
-        pool_cancelled_running=pool.cancelled_running,
-        pool_retries=pool.retries,
-        pool_connects=pool.connects,
-        pool_connect_failures=pool.connect_failures,
-        pool_lost=pool.lost,
-        paused=served.state == "paused",
-        draining=served.state == "draining",
+        replicas=app.backends.replicas,
+        state=served.state,
     )
