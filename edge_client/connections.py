@@ -36,18 +36,6 @@ class HttpResponse(Protocol):
     async def aclose(self) -> None: ...
 
 
-class HttpClient(Protocol):
-    """What is needed of a client; httpx's and httpx2's have it. `send` may be a coroutine."""
-
-    def build_request(
-        self, method: str, url: str, *, headers: Any, content: Any, timeout: Any
-    ) -> Any:
-        """A request to send."""
-
-    def send(self, request: Any, *, stream: bool) -> Any:
-        """Send it; the body is read by the caller."""
-
-
 class Lease:
     """A client in use; `generation` counts how often it was replaced before."""
 

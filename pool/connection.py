@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from typing import Any, Final, cast, get_args
+from typing import Any, cast, get_args
 
 import asyncpg
 
@@ -22,10 +22,7 @@ from pool.errors import ConnectionFailed, PoolError
 from pool.joining import JoiningLoop
 from pool.model import IsolationLevel, Statement
 from pool.session import Session
-
-_REFUSED_PASSWORD: Final = ("28P01", "28000")
-_ASKS_NO_MORE: Final = ("28", "3D", "42", "53")
-"""SQLSTATE classes for which the next host is not asked."""
+from pool.sqlstate import ASKS_NO_OTHER_HOST, REFUSES_PASSWORD
 
 
 async def dial(
@@ -47,7 +44,7 @@ async def dial(
             try:
                 return await _dial_host(target, wanted, host, port)
             except ConnectionFailed as failure:
-                if (failure.sqlstate or "").startswith(_ASKS_NO_MORE):
+                if (failure.sqlstate or "").startswith(ASKS_NO_OTHER_HOST):
                     raise
                 failures.append(f"{host}: {failure.reason}")
     raise ConnectionFailed(f"no host can be used: {'; '.join(failures)}")
@@ -96,7 +93,7 @@ async def dial_source(
     try:
         return await dial(source.target, server_kind=server_kind)
     except ConnectionFailed as refused:
-        if refused.sqlstate not in _REFUSED_PASSWORD:
+        if refused.sqlstate not in REFUSES_PASSWORD:
             raise
         # A password that is kept in a file may have changed since it was read.
         if not await asyncio.to_thread(source.reread):

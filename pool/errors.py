@@ -10,9 +10,7 @@ is left for the connections that break without a word.
 
 from __future__ import annotations
 
-from typing import Final
-
-_REFUSALS: Final = ("28", "3D")
+from pool.sqlstate import REFUSES_USER
 
 
 class PoolError(Exception):
@@ -60,7 +58,7 @@ class ConnectionFailed(PoolError):
     def refused(self) -> bool:
         """Whether the database is there but will never let this user in: password or
         authorization (class 28), no such database (3D000)."""
-        return (self.sqlstate or "").startswith(_REFUSALS)
+        return (self.sqlstate or "").startswith(REFUSES_USER)
 
 
 class ConnectionLost(PoolError):

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from pool.backoff import pauses
 from pool.connection import dial_source
 from pool.dsn import Dsn, Source
 from pool.errors import ConnectionFailed
@@ -99,7 +100,7 @@ class Listener:
 
     async def _listen_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
-        pause, was_away, told = _FIRST_PAUSE, False, ""
+        waits, was_away, told = pauses(_FIRST_PAUSE, _LONGEST_PAUSE), False, ""
         while True:
             began = loop.time()
             try:
@@ -120,9 +121,8 @@ class Listener:
                 logger.warning('Not listening on channel "%s": %s', self._channel, reason)
                 told = reason
             if loop.time() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+            await asyncio.sleep(next(waits))
 
     @contextlib.asynccontextmanager
     async def _listening_connection(self) -> AsyncIterator[tuple[Any, asyncio.Event]]:

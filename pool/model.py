@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -108,3 +108,7 @@ class Outcome:
     waited: float = 0.0
     admitted: bool = True
     position: str | None = None
+
+
+Run = Callable[[Transaction], Awaitable[Outcome]]
+"""What runs transactions: a pool, or several servers."""

@@ -62,6 +62,7 @@ from pool.pace import Pace
 from pool.queue import Queue, Waiter, too_long
 from pool.session import Session
 from pool.sessions import Member, Rules, Sessions, copy_of
+from pool.sqlstate import SERVER_GOES
 from pool.stats import Counters, PoolStats, Waits
 
 OUTAGE_GRACE: Final = 5.0
@@ -71,7 +72,6 @@ _LAST_GOODBYES: Final = 10.0
 _REVIEW: Final = 1.0
 """Seconds between two looks for waiters that can't be served in time."""
 _LONGEST_ADVICE: Final = 32
-_GOING: Final = ("57P01", "57P02", "57P03")
 """SQLSTATEs of a server that shuts down, has crashed or is not there yet."""
 
 
@@ -215,7 +215,7 @@ class Pool:
         try:
             return await self._run_on(member, tx)
         except (ConnectionLost, DatabaseError) as error:
-            if isinstance(error, DatabaseError) and error.sqlstate not in _GOING:
+            if isinstance(error, DatabaseError) and error.sqlstate not in SERVER_GOES:
                 raise
             # Those that are idle may be as dead, and notice as late.
             self._sessions.distrust()

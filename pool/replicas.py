@@ -40,6 +40,7 @@ from pool.model import Outcome, Row, Statement, Transaction
 from pool.pool import Pool
 from pool.replication import LogHistory, make_token, read_lsn, read_token
 from pool.session import Session
+from pool.sqlstate import PRIMARY_MAY_DIFFER, QUERY_CANCELED
 from pool.stats import PoolStats
 
 logger = logging.getLogger(__name__)
@@ -54,11 +55,6 @@ _PATIENCE: Final = 2.0
 """Seconds a server has to answer a check, opening a session included."""
 _GOODBYE: Final = 1.0
 _UNCHECKED: Final = "it has not been checked yet"
-_QUERY_CANCELED: Final = "57014"
-# What a replica may answer otherwise than the primary: a conflict with recovery; shutting
-# down, out of resources or broken; not possible during recovery; and whatever is missing,
-# forbidden or unknown because it has not been replayed yet.
-_ONLY_HERE: Final = ("40", "57P", "53", "58", "XX", "25", "55", "0A", "3F", "42", "22023")
 
 MakePool = Callable[[Dsn], Pool]
 
@@ -162,7 +158,6 @@ class Backends:
     ) -> None:
         self._primary = primary
         self._dsn_of = dsn_of
-        self._primary_dsn = primary_dsn
         self._make_pool = make_pool
         self._application_name = application_name
         self._interval = interval
@@ -390,7 +385,7 @@ class Backends:
 
 def _only_here(error: DatabaseError) -> bool:
     """Whether the primary may well answer what a replica refused."""
-    if error.sqlstate == _QUERY_CANCELED:
+    if error.sqlstate == QUERY_CANCELED:
         # Otherwise it was a time limit, which must not be granted twice.
         return "conflict with recovery" in error.message
-    return error.sqlstate.startswith(_ONLY_HERE)
+    return error.sqlstate.startswith(PRIMARY_MAY_DIFFER)

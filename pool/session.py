@@ -62,6 +62,7 @@ from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementSta
 from pool import codecs, wire
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, PoolError
 from pool.model import Argument, IsolationLevel, Row, Statement
+from pool.sqlstate import QUERY_CANCELED
 
 # A statement no longer among the last so many, or the last so many characters, is forgotten,
 # here and on the server, where a character takes some 30 bytes. A longer one is not kept.
@@ -75,7 +76,6 @@ _ASKING: Final = 1.0
 """Seconds a request to cancel may take."""
 _OWN_PROCESS: Final = Statement("select pg_catalog.pg_backend_pid()")
 _send_cancel_request: Any = connect_utils._cancel  # type: ignore[attr-defined]
-_QUERY_CANCELLED: Final = "57014"
 _TRIES: Final = 3
 _REPORTED: Final = (
     *("application_name", "client_encoding", "DateStyle", "IntervalStyle"),
@@ -297,7 +297,7 @@ class Session:
                     await self.command("ROLLBACK")
                 process = (await self.fetch(_OWN_PROCESS))[0][0]
             except DatabaseError as error:
-                if error.sqlstate != _QUERY_CANCELLED or self.broken:
+                if error.sqlstate != QUERY_CANCELED or self.broken:
                     raise
             else:
                 return bool(process == self.server_pid) and not self.in_transaction

@@ -33,6 +33,7 @@ from pool.deadline import statement_timeout
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.session import Session
+from pool.sqlstate import ON_A_STANDBY
 
 _MOST_FUNCTION_ARGUMENTS: Final = 100
 _RESET_ALL: Final = Statement("RESET ALL")
@@ -119,7 +120,7 @@ def _is_for_standby(error: Exception) -> TypeGuard[DatabaseError]:
     return (
         isinstance(error, DatabaseError)
         and not isinstance(error, OutdatedStatement)
-        and error.sqlstate in ("25006", "0A000")
+        and error.sqlstate in ON_A_STANDBY
     )
 
 

@@ -174,11 +174,6 @@ class EdgeApp:
             await send({"type": "lifespan.startup.complete"})
 
 
-def build(service: Service, settings: Settings) -> AsgiApp:
-    """The application that serves `service` as `settings` say."""
-    return EdgeApp(service, edge_options(settings))
-
-
 def edge_options(settings: Settings) -> EdgeOptions:
     """What the settings say about the edge."""
     trace = settings.server_trace_header

@@ -89,7 +89,6 @@ def app_state(
             pre_request=_function_name(settings.db_pre_request),
             rolls_back=settings.db_tx_end.startswith("rollback"),
             max_rows=settings.db_max_rows,
-            anonymous_role=settings.db_anon_role,
             legacy_gucs=settings.db_use_legacy_gucs,
             statement_timeout=settings.db_statement_timeout or None,
             finishes_writes=not settings.db_cancel_writes,

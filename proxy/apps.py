@@ -13,13 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.budget import Budget
 from pool.dsn import Dsn
 from pool.listener import Listener
-from pool.model import Transaction
+from pool.model import Run, Transaction
 from pool.pace import Pace
 from pool.replicas import Backends
 from proxy.app_state import (
@@ -40,7 +40,7 @@ from proxy.cache.versions import Slots, Versions
 from proxy.consistency import ConsistentRun
 from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import api_error
-from proxy.pipeline import AppState, Run
+from proxy.pipeline import AppState
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
@@ -64,9 +64,6 @@ if TYPE_CHECKING:
     from proxy.key_source import KeySource
 
 logger = logging.getLogger(__name__)
-
-_REFUSALS: Final = ("28", "3D")
-"""SQLSTATE classes of a database that answers, but never will let this user in."""
 
 Follower = Callable[[Settings], None]
 
@@ -103,7 +100,7 @@ class App:
         self._pace = pace or Pace()
         self._state = app_state(settings, make_authenticator(settings), None)
         self._dsn = newest_uri(settings)
-        # Who does not wait for a lost database is to know at once.
+        # Without automatic recovery, fail immediately.
         grace = settings.db_pool_outage_grace if settings.db_pool_automatic_recovery else 0.0
         self._pool = self._make_pool(self._dsn, grace, settings.db_pool_min)
         self._backends = Backends(
@@ -259,7 +256,7 @@ class App:
             await self.reload(BOTH)
         except ConnectionFailed as error:
             recovers = self._settings.db_pool_automatic_recovery
-            hopeless = not recovers or (error.sqlstate or "").startswith(_REFUSALS)
+            hopeless = not recovers or error.refused
             if hopeless and not patient:
                 raise
             logger.warning("%s", error)

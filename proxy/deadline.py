@@ -20,6 +20,7 @@ from typing import Final
 
 from pool.errors import DatabaseError, PoolTimeout
 from pool.model import Outcome, Transaction
+from pool.sqlstate import QUERY_CANCELED
 from proxy.errors import ApiError, api_error
 from proxy.request.model import Headers
 
@@ -30,7 +31,6 @@ session stays fit for use."""
 _EARLY: Final = 0.005
 """Seconds by which PostgreSQL's clock, which counts milliseconds, may be ahead of ours."""
 _SECONDS: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
-_QUERY_CANCELED: Final = "57014"
 
 
 def allowed_seconds(headers: Headers, most: float | None) -> float | None:
@@ -90,7 +90,7 @@ async def run_in_time(
             "No database connection came free in time; nothing was sent to the database."
         ) from error
     except DatabaseError as error:
-        if error.sqlstate != _QUERY_CANCELED or loop.time() < deadline - _EARLY:
+        if error.sqlstate != QUERY_CANCELED or loop.time() < deadline - _EARLY:
             raise
         raise _late("The query was cancelled and its transaction rolled back.") from error
 

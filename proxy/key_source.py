@@ -17,6 +17,7 @@ from typing import Final
 
 import httpx
 
+from pool.backoff import pauses
 from proxy.auth.jwks import MAX_BODY, parse_jwks
 from proxy.auth.keys import KeySet
 from proxy.schema_cache.rechecks import Rechecks
@@ -75,14 +76,13 @@ class KeySource:
         await self._asked.look(UNKNOWN_INTERVAL)
 
     async def _work(self) -> None:
-        pause = _FIRST_PAUSE
+        waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             await self._refresh()
             if self._failing:
-                await asyncio.sleep(min(pause, self._max_age))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                await asyncio.sleep(min(next(waits), self._max_age))
             else:
-                pause = _FIRST_PAUSE
+                waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
                 await asyncio.sleep(self._max_age)
 
     async def _refresh(self) -> None:

@@ -17,14 +17,13 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from pool.errors import PoolError
-from pool.model import Outcome, Statement, Transaction, keep_always
+from pool.model import AccessMode, Outcome, Run, Statement, Transaction, keep_always
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
 from proxy.cache.rules import CacheRules
 from proxy.deadline import deadline_of, run_in_time
 from proxy.errors import ApiError, Verbosity, api_error
 from proxy.plan.model import (
-    AccessMode,
     DatabasePlan,
     FunctionCall,
     Info,
@@ -74,7 +73,6 @@ other requests."""
 # Few, for each slows down the event loop.
 _ASIDE: Final = ThreadPoolExecutor(2, "aside")
 
-Run = Callable[[Transaction], Awaitable[Outcome]]
 Renew = Callable[["AppState"], Awaitable["AppState | None"]]
 """Given the state that a request failed with, one with a newer schema cache, if any."""
 
@@ -84,7 +82,7 @@ class TransactionRules:
     """The settings that a request's transaction depends on.
 
     `rolls_back`: transactions end in ROLLBACK unless the caller asks to commit
-    (db-tx-end). `anonymous_role` tells whose denial is 401, not 403. `legacy_gucs` adds
+    (db-tx-end). `legacy_gucs` adds
     the settings of PostgREST before version 12 (db-use-legacy-gucs).
     `statement_timeout`: seconds, for roles that have none of their own. `finishes_writes`: a
     write goes on when its caller has gone (db-cancel-writes off).
@@ -95,7 +93,6 @@ class TransactionRules:
     pre_request: QualifiedName | None = None
     rolls_back: bool = False
     max_rows: int | None = None
-    anonymous_role: str | None = None
     legacy_gucs: bool = False
     statement_timeout: float | None = None
     finishes_writes: bool = False
@@ -185,8 +182,7 @@ async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) 
         try:
             response = await _respond(state, cache, run, asked, plan, transaction, record)
         except PoolError as error:
-            authenticated = identity.role != state.transaction_rules.anonymous_role
-            raise pool_error(error, authenticated=authenticated) from error
+            raise pool_error(error, authenticated=identity.authenticated) from error
     record.lap("response")
     if asked.planned.warnings:
         response = with_warnings(response, asked.planned.warnings)

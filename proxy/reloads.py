@@ -14,6 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
+from pool.backoff import pauses
+
 logger = logging.getLogger(__name__)
 
 Part = Literal["config", "schema"]
@@ -68,19 +70,18 @@ class Reloads:
                 await self._worker
 
     async def _work(self) -> None:
-        pause = _FIRST_PAUSE
+        waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             await self._asked.wait()
             while self._wanted:
                 self._asked.clear()
                 wanted, self._wanted = self._wanted, frozenset()
                 if await self._run_safely(wanted):
-                    pause = _FIRST_PAUSE
+                    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
                     await self._burst_over()
                 else:
                     self._wanted |= wanted
-                    await self._pause_or_wish(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    await self._pause_or_wish(next(waits))
 
     async def _run_safely(self, wanted: frozenset[Part]) -> bool:
         try:

@@ -18,7 +18,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from proxy.response.model import BODILESS, Headers, Response
+from proxy.request.model import Headers
+from proxy.response.model import BODILESS, Response
 
 _QUALITY: Final = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _COMPRESSIBLE: Final = re.compile(

@@ -20,7 +20,8 @@ from proxy.cache.key import Asked
 from proxy.cache.policy import Policy
 from proxy.cache.store import Entry
 from proxy.cache.validators import Conditions, Precondition, coded, judge_read, tag_of
-from proxy.response.model import BODILESS, Headers, Response
+from proxy.request.model import Headers
+from proxy.response.model import BODILESS, Response
 
 _INLINE: Final = 16 * 1024
 """Bytes that are compressed at once, which takes a fraction of a millisecond; what is larger

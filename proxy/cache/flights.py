@@ -22,7 +22,6 @@ from proxy.cache.key import Key
 from proxy.cache.policy import Scope
 from proxy.cache.safety import covers
 from proxy.cache.versions import Vector, Versions
-from proxy.schema_cache.node_trees import Trait
 
 T = TypeVar("T")
 
@@ -31,16 +30,13 @@ class Flight(Generic[T]):
     """One answer being made since `began` (monotonic, seconds). `tags` and `vector`: the
     tables its query reads and their versions right before it; None as long as it has not
     begun, or when they are not known.
-    `traits`: what else it depends on. `blind`: its query has begun, and nobody can tell
-    whether what was written since concerns it. `alone`: it is for whoever asked first.
+    `alone`: it is for whoever asked first.
     `background`: its query is made when nobody waits for one, so nobody should wait for it."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.tags: frozenset[str] | None = None
-        self.traits: frozenset[Trait] = frozenset()
         self.vector: Vector = ()
-        self.blind = False
         self.alone = False
         self.background = False
         self.waiting = 0
@@ -52,10 +48,8 @@ class Flight(Generic[T]):
         """Its query is about to begin, and depends on what was `found`. If that is more than
         `scope` tells apart, as with an embedded table that has row security, the answers for
         others with the same key differ."""
-        self.traits = found.traits
         self.tags = None if found.unknown else found.tags
-        self.blind = self.tags is None
-        self.alone = self.blind or not covers(scope, found.traits)
+        self.alone = self.tags is None or not covers(scope, found.traits)
         self.vector = () if self.tags is None else versions.vector(self.tags)
 
 

@@ -14,12 +14,13 @@ yet and is refused for views that group.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from pool.errors import DatabaseError
-from pool.model import Outcome, Row, Statement, Transaction
+from pool.model import Outcome, Row, Run, Statement, Transaction
+from pool.sqlstate import IN_EACH_OTHERS_WAY
 from proxy.cache.validators import Conditions, Precondition, judge_write, tag_of
 from proxy.errors import ApiError, api_error
 from proxy.plan.model import FunctionCall, Plan, TableRead
@@ -33,11 +34,7 @@ from proxy.schema_cache.model import SchemaCache
 from proxy.sql.statements import main_statement
 
 _TRIES: Final = 5
-_TRY_AGAIN: Final = ("40001", "40P01")
-"""SQLSTATEs of transactions that got in each other's way."""
 _KEPT_HEADERS: Final = frozenset((b"accept", b"authorization", b"cookie"))
-
-Run = Callable[[Transaction], Awaitable[Outcome]]
 
 
 def refused(details: str | None = None) -> ApiError:
@@ -120,7 +117,7 @@ async def run_guarded(run: Run, transaction: Transaction) -> Outcome:
         try:
             outcome = await run(transaction)
         except DatabaseError as error:
-            if error.sqlstate not in _TRY_AGAIN:
+            if error.sqlstate not in IN_EACH_OTHERS_WAY:
                 raise
             if attempt == _TRIES:
                 raise refused("Other writes kept changing what was to be matched") from error

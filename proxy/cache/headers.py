@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.policy import Policy
-from proxy.response.model import Headers, Response
+from proxy.request.model import Headers
+from proxy.response.model import Response
 
 UNKEPT: Final = (b"cache-control", b"private, no-cache")
 """Of what may only be used again after asking whether it still holds."""

@@ -28,7 +28,7 @@ from proxy.cache.headers import hit_lines
 from proxy.cache.key import Key
 from proxy.cache.store import Entry
 from proxy.record import Record, Resource
-from proxy.response.model import Headers
+from proxy.request.model import Headers
 from proxy.shapes.recent import Recent
 
 if TYPE_CHECKING:

@@ -11,22 +11,18 @@ in between is outdated by the second step. Both before the writer gets its answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pool.errors import ConnectionLost, DatabaseError
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
+from pool.sqlstate import FATE_UNKNOWN
 from proxy.cache.notify import Announcements
 from proxy.cache.versions import Versions
 
 if TYPE_CHECKING:
     from proxy.cache.redis_store import RedisStore
 
-_UNKNOWN_FATE: Final = ("08", "57P")
-"""SQLSTATE classes of sessions that end, perhaps in the middle of a COMMIT."""
-
-Run = Callable[[Transaction], Awaitable[Outcome]]
 Tags = frozenset[str] | None
 """What is touched; None is everything."""
 
@@ -55,7 +51,7 @@ class Invalidation:
             self._doubt(tags)
             raise
         except DatabaseError as error:
-            if error.sqlstate.startswith(_UNKNOWN_FATE):
+            if error.sqlstate.startswith(FATE_UNKNOWN):
                 self._doubt(tags)
             raise
         if outcome.kept and outcome.admitted and not transaction.rollback:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar, get_args
 
 from pool.errors import ConnectionFailed
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
 from proxy import consistency, pipeline
 from proxy.auth.model import Identity
 from proxy.cache import delivery
@@ -50,7 +50,7 @@ from proxy.cache.validators import Conditions, read_conditions
 from proxy.cache.writing import Writing
 from proxy.deadline import deadline_of
 from proxy.errors import ApiError, api_error
-from proxy.pipeline import AppState, Renew, Run
+from proxy.pipeline import AppState, Renew
 from proxy.plan.model import FunctionCall, Plan, TableRead
 from proxy.record import Record, Resource
 from proxy.request.model import HttpRequest

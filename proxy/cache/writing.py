@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
 from proxy import consistency, pipeline
 from proxy.cache import delivery
 from proxy.cache.effects import write_tags
@@ -20,7 +20,7 @@ from proxy.cache.key import Asked
 from proxy.cache.prepared import Prepared
 from proxy.cache.tokens import Tokens
 from proxy.cache.validators import read_conditions
-from proxy.pipeline import Renew, Run
+from proxy.pipeline import Renew
 from proxy.plan.model import FunctionCall, TableWrite
 from proxy.record import Record
 from proxy.request.model import HttpRequest

@@ -22,7 +22,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from proxy.admin import Reports, admin_app
 from proxy.app import EdgeApp, Service
@@ -32,10 +32,10 @@ from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_beside, bind_tcp, bind_unix, describe
 from proxy.engines.workers import run_workers
+from proxy.settings.model import EngineName
 
 logger = logging.getLogger(__name__)
 
-EngineName = Literal["hypercorn", "granian"]
 Engine = Callable[[AsgiApp, socket.socket, EngineOptions, asyncio.Event], Awaitable[None]]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

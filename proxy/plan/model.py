@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pool.model import AccessMode
 from proxy.request.media_types import MediaType
 from proxy.request.model import (
     Aggregate,
@@ -256,7 +257,6 @@ class CallPlan:
     columns: tuple[str, ...]
 
 
-AccessMode = Literal["read only", "read write"]
 MutationKind = Literal["create", "update", "upsert", "delete"]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pool.model import AccessMode
 from proxy.errors import api_error
 from proxy.plan.call import find_function, plan_call
 from proxy.plan.model import (
-    AccessMode,
     Answering,
     FunctionCall,
     Info,

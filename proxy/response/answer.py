@@ -13,12 +13,12 @@ from proxy.errors import api_error
 from proxy.plan.model import FunctionCall, Info, InsertPlan, TableRead, TableWrite
 from proxy.plan.read import Warned
 from proxy.request.media_types import MediaType, content_type_header
-from proxy.request.model import ApiRequest
+from proxy.request.model import ApiRequest, Headers
 from proxy.request.preferences import Preferences, preference_applied
 from proxy.request.query_method import QUERY
 from proxy.request.ranges import Range
 from proxy.response.gucs import with_overrides
-from proxy.response.model import Headers, Response
+from proxy.response.model import Response
 from proxy.response.result import Result
 
 POSTGREST_VERSION = "16.2"

@@ -22,9 +22,8 @@ from pool.errors import (
     PoolTimeout,
 )
 from proxy.errors import ApiError, api_error
+from proxy.request.model import Headers
 from proxy.response.header_line import header_line
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 def pool_error(error: PoolError, *, authenticated: bool) -> ApiError:

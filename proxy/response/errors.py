@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from proxy.errors import ApiError, Verbosity
+from proxy.request.model import Headers
 from proxy.response.gucs import with_overriding
-from proxy.response.model import Headers, Response
+from proxy.response.model import Response
 
 
 def error_response(error: ApiError, verbosity: Verbosity = "verbose") -> Response:

@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from proxy.errors import api_error
+from proxy.request.model import Headers
 from proxy.response.header_line import header_line
-from proxy.response.model import Headers
 
 _STATUS: Final = re.compile(r"\d+")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-Headers = tuple[tuple[bytes, bytes], ...]
+from proxy.request.model import Headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pool.model import IsolationLevel
 from proxy.schema_cache.model import (
     Column,
     ComputedRelationship,
     CustomHandler,
     Function,
-    IsolationLevel,
     Parameter,
     QualifiedName,
     SchemaCache,

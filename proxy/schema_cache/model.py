@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pool.model import IsolationLevel
+
 if TYPE_CHECKING:
     from proxy.schema_cache.facts import Facts
 
@@ -131,9 +133,6 @@ class Parameter:
 
 
 Volatility = Literal["volatile", "stable", "immutable"]
-IsolationLevel = Literal[
-    "read committed", "read uncommitted", "repeatable read", "serializable"
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +160,6 @@ class Function:
     @property
     def returns_scalar(self) -> bool:
         return not self.returns_set and not self.returns_composite
-
-    @property
-    def returns_set_of_scalar(self) -> bool:
-        return self.returns_set and not self.returns_composite
-
-    @property
-    def returns_single_composite(self) -> bool:
-        return not self.returns_set and self.returns_composite
 
     @property
     def returns_void(self) -> bool:

@@ -47,7 +47,6 @@ class Changes:
     added: tuple[NamedApp, ...] = ()
     kept: tuple[NamedApp, ...] = ()
     replaced: tuple[NamedApp, ...] = ()
-    removed: tuple[str, ...] = ()
 
 
 def changed_apps(old: Iterable[NamedApp], new: Iterable[NamedApp]) -> Changes:
@@ -60,7 +59,6 @@ def changed_apps(old: Iterable[NamedApp], new: Iterable[NamedApp]) -> Changes:
         added=tuple(app for app in after if app.name not in before),
         kept=tuple(app for app in there if app.name in same),
         replaced=tuple(app for app in there if app.name not in same),
-        removed=tuple(name for name in before if name not in {app.name for app in after}),
     )
 
 

@@ -10,8 +10,6 @@ the rows never pass through Python.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pool.model import Statement
 from proxy.plan.model import (
     SOURCE,
@@ -24,15 +22,13 @@ from proxy.plan.model import (
     UpdatePlan,
 )
 from proxy.request.media_types import MediaType
+from proxy.request.preferences import Count
 from proxy.request.ranges import ALL_ROWS, Range
 from proxy.schema_cache.model import Function, MediaHandler
 from proxy.sql.call import call_sql
 from proxy.sql.read import count_sql, select_sql
 from proxy.sql.write import keyed_payload_sql, matching_sql, mutation_sql
 from proxy.sql.writer import Writer, array_literal, qualified
-
-Count = Literal["exact", "planned", "estimated"]
-
 
 _HEADERS = "nullif(current_setting('response.headers', true), '') AS response_headers"
 _STATUS = "nullif(current_setting('response.status', true), '') AS response_status"

@@ -258,7 +258,7 @@ def test_which_functions_there_are(cache: SchemaCache) -> None:
 
 def test_what_functions_return(cache: SchemaCache) -> None:
     (outs,) = cache.functions[api("outs")]
-    assert outs.returns_single_composite
+    assert (outs.returns_set, outs.returns_composite) == (False, True)
     assert [(p.name, p.type, p.type_without_length) for p in outs.parameters] == [
         ("y", "integer", "integer"),
         ("z", "bit", "bit varying"),

@@ -105,7 +105,7 @@ def state_for(*, recognises: bool) -> AppState:
         cache=CACHE,
         request_rules=RequestRules((SCHEMA,)),
         plan_rules=PlanRules(ReadRules(aggregates_enabled=True)),
-        transaction_rules=TransactionRules(anonymous_role="web_anon"),
+        transaction_rules=TransactionRules(),
         openapi_mode="follow-privileges",
         openapi=OpenApiOptions("16", "localhost", 3000, None, False, (SCHEMA,)),
         shapes=Shapes(1000 if recognises else 0),

@@ -54,7 +54,6 @@ def state_with(
         transaction_rules=TransactionRules(
             pre_request=QualifiedName(SCHEMA, "check"),
             max_rows=max_rows,
-            anonymous_role="web_anon",
             legacy_gucs=legacy,
         ),
         openapi_mode="follow-privileges",

@@ -6,9 +6,9 @@ import asyncio
 import time
 from dataclasses import replace
 
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
 from proxy.app_state import app_state, make_authenticator
-from proxy.pipeline import AppState, Run, answer
+from proxy.pipeline import AppState, answer
 from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
