@@ -39,6 +39,10 @@ class Statement:
     args: tuple[Argument, ...] = ()
 
 
+Check = Callable[[Sequence[Row]], bool]
+"""Whether what a statement answered is as it should be."""
+
+
 def keep_always(rows: Sequence[Row]) -> bool:
     """The `keep` of a transaction that has nothing to check."""
     return True
@@ -80,9 +84,9 @@ class Transaction:
     settings: tuple[tuple[str, str], ...] = ()
     before: Statement | None = None
     guard: Statement | None = None
-    admits: Callable[[Sequence[Row]], bool] = keep_always
+    admits: Check = keep_always
     after: Statement | None = None
-    keep: Callable[[Sequence[Row]], bool] = keep_always
+    keep: Check = keep_always
     rollback: bool = False
     locates: bool = False
     after_position: str | None = None

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy import consistency
-from proxy.cache.instant import Instants
+from proxy.app_state import gives_tokens
+from proxy.cache.replay import Replays
 from proxy.cors import CorsPolicy
 from proxy.data_plane import (
     Answer,
@@ -29,6 +29,7 @@ from proxy.docs_page.model import DocsPage, docs_page
 from proxy.observability.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.request.model import HttpRequest
+from proxy.request.request_headers import CONSISTENCY_TOKEN
 from proxy.response.model import Response
 from proxy.routing import length_of_prefix
 
@@ -72,12 +73,12 @@ class Front:
         answer: Answer,
         options: EdgeOptions | None = None,
         name: str = "",
-        instants: Instants | None = None,
+        replays: Replays | None = None,
     ) -> None:
         self.name = name
         self._answer = answer
-        self._instants = instants
-        self.data_plane = DataPlane(answer, options, app=name, instants=instants)
+        self._replays = replays
+        self.data_plane = DataPlane(answer, options, app=name, replays=replays)
         self.requests = 0
         self._emptied: asyncio.Event | None = None
         self._docs_app: AsgiApp | None = None
@@ -100,7 +101,7 @@ class Front:
     def refuse(self, refusal: Answer | None) -> None:
         """Answer new requests with `refusal`, or as ever; those under way are finished."""
         self.data_plane.answer = refusal or self._answer
-        self.data_plane.instants = self._instants if refusal is None else None
+        self.data_plane.replays = self._replays if refusal is None else None
 
     async def drained(self) -> None:
         """Returns when no request is being answered."""
@@ -186,7 +187,7 @@ def edge_options(settings: Settings) -> EdgeOptions:
         ),
         cors=CorsPolicy(
             tuple(o.encode() for o in settings.server_cors_allowed_origins),
-            exposed=(consistency.HEADER,) if consistency.gives_tokens(settings) else (),
+            exposed=(CONSISTENCY_TOKEN,) if gives_tokens(settings) else (),
         ),
         trace_header=trace.lower().encode() if trace else None,
         docs=docs_page(settings),

@@ -7,17 +7,18 @@ from proxy.auth.keys import KeySet, load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
-from proxy.cache.rules import CacheRules
-from proxy.pipeline import AppState, TransactionRules
+from proxy.cache.rules import ResponseCacheRules
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
+from proxy.prepared.queries import PreparedQueries
+from proxy.prepared.rules import QueryRules, TransactionRules
 from proxy.request.api_request import RequestRules
 from proxy.response.answer import POSTGREST_VERSION
 from proxy.response.openapi import OpenApiOptions
 from proxy.schema_cache.load import CacheOptions
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.settings import Settings
-from proxy.shapes.cache import Shapes
+from proxy.state import AppState
 
 
 def make_authenticator(settings: Settings, published: KeySet = NO_KEYS) -> Authenticator:
@@ -61,39 +62,14 @@ def cache_options(settings: Settings) -> CacheOptions:
 
 
 def app_state(
-    settings: Settings, authenticator: Authenticator, cache: SchemaCache | None
+    settings: Settings, authenticator: Authenticator, schema: SchemaCache | None
 ) -> AppState:
-    """All that requests depend on; without `cache` they are answered 503."""
+    """All that requests depend on; without a schema cache they are answered 503."""
     return AppState(
         authenticator=authenticator,
-        cache=cache,
-        request_rules=RequestRules(
-            schemas=settings.db_schemas,
-            openapi_mode=settings.openapi_mode,
-            root_spec=settings.db_root_spec,
-            allow_transaction_override=settings.db_tx_end.endswith("-allow-override"),
-            schema_prefix=settings.url_schema_prefix,
-            base_path=settings.path_prefix,
+        queries=PreparedQueries(
+            schema, query_rules(settings), settings.db_plan_cache_max_entries
         ),
-        plan_rules=PlanRules(
-            read=ReadRules(
-                aggregates_enabled=settings.db_aggregates_enabled,
-                legacy_target_names=settings.url_use_legacy_target_names,
-                max_rows=settings.db_max_rows,
-            ),
-            plan_enabled=settings.db_plan_enabled,
-        ),
-        transaction_rules=TransactionRules(
-            extra_search_path=settings.db_extra_search_path,
-            app_settings=settings.app_settings,
-            pre_request=_function_name(settings.db_pre_request),
-            rolls_back=settings.db_tx_end.startswith("rollback"),
-            max_rows=settings.db_max_rows,
-            legacy_gucs=settings.db_use_legacy_gucs,
-            statement_timeout=settings.db_statement_timeout or None,
-            finishes_writes=not settings.db_cancel_writes,
-        ),
-        openapi_mode=settings.openapi_mode,
         openapi=OpenApiOptions(
             version=POSTGREST_VERSION,
             host=settings.server_host,
@@ -105,7 +81,7 @@ def app_state(
         ),
         verbosity=settings.client_error_verbosity,
         server_timing=settings.server_timing_enabled,
-        cache_rules=CacheRules(
+        response_cache=ResponseCacheRules(
             rows=settings.cache_policies,
             max_bytes=settings.cache_max_bytes,
             max_entry_bytes=settings.cache_max_entry_bytes,
@@ -113,7 +89,39 @@ def app_state(
             compress_from=settings.server_compress_from,
         ),
         request_timeout=settings.server_request_timeout or None,
-        shapes=Shapes(settings.db_plan_cache_max_entries),
+    )
+
+
+def query_rules(settings: Settings) -> QueryRules:
+    """How requests are read and planned, and what their transactions are told."""
+    return QueryRules(
+        request=RequestRules(
+            schemas=settings.db_schemas,
+            openapi_mode=settings.openapi_mode,
+            root_spec=settings.db_root_spec,
+            allow_transaction_override=settings.db_tx_end.endswith("-allow-override"),
+            schema_prefix=settings.url_schema_prefix,
+            base_path=settings.path_prefix,
+        ),
+        plan=PlanRules(
+            read=ReadRules(
+                aggregates_enabled=settings.db_aggregates_enabled,
+                legacy_target_names=settings.url_use_legacy_target_names,
+                max_rows=settings.db_max_rows,
+            ),
+            plan_enabled=settings.db_plan_enabled,
+        ),
+        transaction=TransactionRules(
+            extra_search_path=settings.db_extra_search_path,
+            app_settings=settings.app_settings,
+            pre_request=_function_name(settings.db_pre_request),
+            rolls_back=settings.db_tx_end.startswith("rollback"),
+            max_rows=settings.db_max_rows,
+            legacy_gucs=settings.db_use_legacy_gucs,
+            statement_timeout=settings.db_statement_timeout or None,
+            finishes_writes=not settings.db_cancel_writes,
+        ),
+        openapi_mode=settings.openapi_mode,
     )
 
 
@@ -123,3 +131,14 @@ def _function_name(text: str | None) -> QualifiedName | None:
         return None
     schema, dot, name = text.partition(".")
     return QualifiedName(schema, name) if dot else QualifiedName("", schema)
+
+
+def gives_tokens(settings: Settings) -> bool:
+    """Whether answers to writes have a consistency token: a replica, or the cache of another
+    server, may not know of them yet."""
+    return bool(settings.db_read_uris) or announces_writes(settings)
+
+
+def announces_writes(settings: Settings) -> bool:
+    """Whether other servers may keep answers that a write of this one outdates."""
+    return settings.cache_announce or settings.cache_store is not None

@@ -19,7 +19,7 @@ from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.budget import Budget
 from pool.dsn import Dsn
 from pool.listener import Listener
-from pool.model import Run, Transaction
+from pool.model import Transaction
 from pool.pace import Pace
 from pool.replicas import Backends
 from proxy.app_state import (
@@ -30,21 +30,20 @@ from proxy.app_state import (
 )
 from proxy.auth.jwks import NO_KEYS
 from proxy.auth.keys import KeySet
-from proxy.auth.token_cache import Authenticator
+from proxy.auth.model import Identity
 from proxy.cache.counts import CacheCounts
-from proxy.cache.instant import Instants
 from proxy.cache.purge import read_purge
-from proxy.cache.serving import ResponseCache
+from proxy.cache.response_cache import ResponseCache
 from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.cache.versions import Slots, Versions
-from proxy.consistency import ConsistentRun
 from proxy.database_uri import newest_uri, uri_source
-from proxy.errors import api_error
-from proxy.pipeline import AppState
+from proxy.errors import ApiError, api_error
+from proxy.pipeline import answer
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
-from proxy.response.errors import error_response
+from proxy.request.request_headers import RequestHeaders
+from proxy.response.database_errors import is_catalog_race, may_be_outdated
 from proxy.response.model import Response
 from proxy.schema_cache.fingerprint import fingerprint_statement
 from proxy.schema_cache.load import (
@@ -59,6 +58,7 @@ from proxy.schema_cache.rechecks import Rechecks
 from proxy.settings import Loaded, Settings, SettingsError
 from proxy.settings.database import read_database_settings
 from proxy.settings.reload import reloaded_settings
+from proxy.state import AppState
 
 if TYPE_CHECKING:
     from proxy.key_source import KeySource
@@ -115,7 +115,7 @@ class App:
         self._invalidation = make_invalidation(
             settings,
             Versions(slots, self._pool.database, name),
-            lambda: self._state.cache,
+            lambda: self._state.schema,
         )
         self._cache = ResponseCache(
             self._invalidation, lambda: self._pool.away, lambda: self._state
@@ -159,7 +159,7 @@ class App:
         While the listener is cut off the database is, too, or the schema may be out of date.
         """
         listening = self._listener is None or self._listener.listening
-        return self._state.cache is not None and listening
+        return self._state.schema is not None and listening
 
     @property
     def state(self) -> AppState:
@@ -197,35 +197,53 @@ class App:
         follower(self._settings)
 
     @property
-    def instants(self) -> Instants:
-        """The answers that need not be asked for."""
-        return self._cache.instants
+    def cache(self) -> ResponseCache:
+        """The answers it keeps."""
+        return self._cache
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The response to one request. Never raises for what the client sent."""
-        if not self._settings.db_read_uris:
-            return await self._answer(request, record, self._run)
-        run = ConsistentRun(self._run, request.headers)
-        response = run.told(await self._answer(request, record, run))
-        # What replicas add to an answer is for this time only.
-        record.hit = None
-        return response
+        return await answer(self, request, record)
 
-    async def _answer(self, request: HttpRequest, record: Record, run: Run) -> Response:
-        state = self._state
-        response = await self._cache.answer(state, run, request, self._renewed, record)
-        if record.code == "PGRST301" and self._key_source is not None:
-            return await self._answer_with_newer_keys(
-                self._key_source, state.authenticator, request, record, run, response
-            )
-        return response
+    async def identify(self, headers: RequestHeaders) -> Identity:
+        """Who is asking. A key that is not known yet is looked for.
 
-    async def _run(self, transaction: Transaction) -> Outcome:
+        Raises ApiError; EDGE503 until keys were fetched for the first time, for nobody can
+        say before that a token is bad.
+        """
+        authenticator, source = self._state.authenticator, self._key_source
+        try:
+            return authenticator.identify(headers.headers, time.time())
+        except ApiError as error:
+            lacks_key = error.code == "PGRST301" and authenticator.lacks_key_of(headers.headers)
+            if source is None or not lacks_key:
+                raise
+            if authenticator is self._state.authenticator:
+                await source.look_for_more()
+            if authenticator is not self._state.authenticator:
+                return self._state.authenticator.identify(headers.headers, time.time())
+            if source.keys is None:
+                raise api_error("EDGE503", headers=((b"retry-after", b"1"),)) from error
+            raise
+
+    async def run(self, transaction: Transaction) -> Outcome:
+        """Run it on the database. Raises PoolError."""
         try:
             return await self._backends.run(transaction)
         except (ConnectionFailed, ConnectionLost) as error:
             self._note_loss(error)
             raise
+
+    async def newer(self, state: AppState, error: ApiError) -> AppState | None:
+        """What to try a request with once more that failed under `state`, if anything."""
+        if not may_be_outdated(error):
+            return None
+        interval = self._settings.db_reload_on_miss_interval
+        if self._state.schema is state.schema and interval > 0:
+            await self._rechecks.look(interval)
+        if self._state.schema is not state.schema:
+            return self._state
+        return state if is_catalog_race(error) else None
 
     def _note_loss(self, error: PoolError) -> None:
         if self._settings.db_pool_automatic_recovery or self._gave_up or not self._on_loss:
@@ -314,7 +332,7 @@ class App:
             invalidation.shared.use(shared_namespace(self._state, self._fingerprint, settings))
             # A reload is also asked for when a policy has changed, which nothing there shows.
             invalidation.shared.touch_soon(None)
-        keeps = self._cache.prepare(self._state)
+        keeps = bool(self._cache.use(self._state).policies)
         if keeps and settings.cache_channel_enabled and not invalidation.announcements.begun:
             invalidation.announcements.listen(self._dsn)
 
@@ -323,7 +341,7 @@ class App:
 
         Raises PurgeError, and PoolError when only this server has.
         """
-        cache = self._state.cache
+        cache = self._state.schema
         tags = read_purge(body, None if cache is None else cache.facts)
         await self._invalidation.purge(self._pool.run, tags)
 
@@ -361,7 +379,7 @@ class App:
         try:
             await self.reload(parts)
         except (PoolError, SettingsError) as error:
-            state = "the old state serves" if self._state.cache else "not serving yet"
+            state = "the old state serves" if self._state.schema else "not serving yet"
             logger.warning("The reload failed, %s: %s", state, error)
             if isinstance(error, ConnectionFailed | ConnectionLost):
                 self._note_loss(error)
@@ -369,7 +387,7 @@ class App:
         return True
 
     async def _newest_settings(self) -> Settings:
-        starting = self._state.cache is None
+        starting = self._state.schema is None
         try:
             found, need_restart = await self._find_settings()
         except SettingsError as error:
@@ -387,7 +405,7 @@ class App:
     async def _find_settings(self) -> tuple[Settings, set[str]]:
         """What file and database say, and which keys of the file need a restart."""
         need_restart: set[str] = set()
-        if self._reread is not None and self._state.cache is not None:
+        if self._reread is not None and self._state.schema is not None:
             # Files may be slow, or pipes.
             loaded = await asyncio.to_thread(self._reread)
             reloaded = reloaded_settings(self._written, loaded.settings)
@@ -408,7 +426,7 @@ class App:
         self._told = warnings
 
     async def _take(self, settings: Settings, *, read_schema: bool) -> None:
-        cache, options = self._state.cache, cache_options(settings)
+        cache, options = self._state.schema, cache_options(settings)
         if cache is None or options != cache_options(self._settings):
             self._apply(settings, await self._read_schema(options))
             return
@@ -473,40 +491,7 @@ class App:
         authenticator = make_authenticator(self._settings, keys)
         self._state = replace(self._state, authenticator=authenticator)
 
-    async def _answer_with_newer_keys(
-        self,
-        source: KeySource,
-        authenticator: Authenticator,
-        request: HttpRequest,
-        record: Record,
-        run: Run,
-        refusal: Response,
-    ) -> Response:
-        """The answer to a token that was refused, once more if its key has turned up since.
-
-        Until keys were fetched for the first time nobody can say that a token is bad: 503.
-        """
-        if not authenticator.lacks_key_of(request.headers):
-            return refusal
-        if authenticator is self._state.authenticator:
-            await source.look_for_more()
-        if authenticator is not self._state.authenticator:
-            record.code = None
-            return await self._cache.answer(self._state, run, request, self._renewed, record)
-        if source.keys is None:
-            unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
-            record.code = unavailable.code
-            return error_response(unavailable, self._state.verbosity)
-        return refusal
-
     # --- requests that fail for an old schema cache -----------------------------------------
-
-    async def _renewed(self, failed: AppState) -> AppState | None:
-        """A state with a newer schema cache than the one a request failed with, if any."""
-        interval = self._settings.db_reload_on_miss_interval
-        if self._state.cache is failed.cache and interval > 0:
-            await self._rechecks.look(interval)
-        return None if self._state.cache is failed.cache else self._state
 
     async def _recheck(self) -> None:
         try:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final, Protocol
 
-from proxy.cache.instant import Hit, Instants
+from proxy.cache.replay import Replay, Replays
 from proxy.cors import CorsPolicy, preflight, response_headers
 from proxy.docs_page.model import DocsPage
 from proxy.errors import ApiError, Verbosity, api_error
@@ -116,9 +116,9 @@ class ClientGone(Exception):
 class DataPlane:
     """The ASGI 3 application of the hot path.
 
-    `answer` returns a `Response` also for failures that it foresees. `beside` gets every
-    scope that is not `http`; without it WebSockets are refused. `observer` may be set at
-    any time. `app` is the name that requests are recorded under. `instants` has the answers
+    `answer` returns a `Response` also for failures that it foresees. WebSockets are
+    refused. `observer` may be set at
+    any time. `app` is the name that requests are recorded under. `replays` has the answers
     that can be given without `answer`.
     """
 
@@ -127,14 +127,12 @@ class DataPlane:
         answer: Answer,
         options: EdgeOptions | None = None,
         *,
-        beside: AsgiApp | None = None,
         app: str = "",
-        instants: Instants | None = None,
+        replays: Replays | None = None,
     ) -> None:
         self.answer = answer
-        self.instants = instants
+        self.replays = replays
         self.options = options or EdgeOptions()
-        self.beside = beside
         self.app = app
         self.observer: Observer | None = None
 
@@ -145,8 +143,6 @@ class DataPlane:
                 await self._serve(scope, receive, send, Record(app=self.app))
             else:
                 await self._serve_observed(scope, receive, send, observer)
-        elif self.beside is not None:
-            await self.beside(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -167,9 +163,9 @@ class DataPlane:
         self, scope: Scope, receive: Receive, send: Send, record: Record
     ) -> Response | None:
         """Answer the request; the response that was sent, None when the client has gone."""
-        options, instants = self.options, self.instants
-        if instants is not None:
-            found = instants.find(scope, options, record)
+        options, replays = self.options, self.replays
+        if replays is not None:
+            found = replays.find(scope, options, record)
             if found is not None:
                 return await _send_found(send, *found, options.limits.send_timeout)
         unread = True
@@ -194,25 +190,21 @@ class DataPlane:
             sent = await send_response(scope, receive, send, response, options, unread=unread)
         except ClientGone:
             return None
-        if instants is not None and record.hit is not None and sent is response:
-            self._remember(instants, record.hit, scope, response, options)
+        if replays is not None and sent is response:
+            self._remember(replays, response, scope, options)
         if sent is not response:
             record.code = "PGRSTX00"
         return sent
 
     def _remember(
-        self,
-        instants: Instants,
-        hit: Hit,
-        scope: Scope,
-        response: Response,
-        options: EdgeOptions,
+        self, replays: Replays, response: Response, scope: Scope, options: EdgeOptions
     ) -> None:
-        if response.reason is None:
+        replay = response.replay
+        if isinstance(replay, Replay) and response.reason is None:
             bodiless = scope["method"] == "HEAD" or response.status in BODILESS
             headers = wire_headers(scope, response, options)
             body = b"" if bodiless else response.body
-            instants.keep(scope, options, hit, response.status, headers, body)
+            replays.keep(scope, options, replay, response.status, headers, body)
 
     async def _watched_answer(
         self, request: HttpRequest, receive: Receive, record: Record

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
 
 from pool.errors import DatabaseError, PoolTimeout
-from pool.model import Outcome, Transaction
+from pool.model import Transaction
 from pool.sqlstate import QUERY_CANCELED
 from proxy.errors import ApiError, api_error
-from proxy.request.model import Headers
 
-HEADER: Final = b"x-request-timeout"
 GRACE: Final = 0.1
 """Seconds that PostgreSQL has to cancel a late statement by itself, which is gentler: its
 session stays fit for use."""
@@ -33,52 +32,49 @@ _EARLY: Final = 0.005
 _SECONDS: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-def allowed_seconds(headers: Headers, most: float | None) -> float | None:
+def allowed_seconds(wishes: Sequence[bytes], most: float | None) -> float | None:
     """How many seconds a request may take; None when nobody says.
 
-    The least of `most`, which is the operator's, and what each `X-Request-Timeout` header
+    The least of `most`, which is the operator's, and what each X-Request-Timeout in `wishes`
     says: seconds as a decimal number. Raises `ApiError` EDGE400 when one says otherwise.
     """
     seconds = most
-    for name, value in headers:
-        if name == HEADER:
-            if _SECONDS.fullmatch(value.strip()) is None:
-                raise api_error(
-                    "EDGE400",
-                    message="X-Request-Timeout must be a number of seconds, e.g. 2.5",
-                )
-            wanted = float(value)
-            seconds = wanted if seconds is None else min(seconds, wanted)
+    for value in wishes:
+        if _SECONDS.fullmatch(value.strip()) is None:
+            raise api_error(
+                "EDGE400",
+                message="X-Request-Timeout must be a number of seconds, e.g. 2.5",
+            )
+        wanted = float(value)
+        seconds = wanted if seconds is None else min(seconds, wanted)
     return seconds
 
 
-def deadline_of(headers: Headers, most: float | None, began: float) -> float | None:
+def deadline_of(wishes: Sequence[bytes], most: float | None, began: float) -> float | None:
     """The deadline of a request that arrived at `began` (`perf_counter`), in the running
     event loop's time. Raises as `allowed_seconds`."""
-    seconds = allowed_seconds(headers, most)
+    seconds = allowed_seconds(wishes, most)
     if seconds is None:
         return None
     return asyncio.get_running_loop().time() + seconds - (perf_counter() - began)
 
 
-async def run_in_time(
-    run: Callable[[Transaction], Awaitable[Outcome]], transaction: Transaction
-) -> Outcome:
-    """`run(transaction)`, if its outcome is there by the transaction's deadline.
+@asynccontextmanager
+async def in_time(transaction: Transaction) -> AsyncIterator[None]:
+    """Runs the transaction in the block, if its outcome is there by its deadline.
 
-    Nothing is run when that has passed already. Raises `ApiError` EDGE504 when it passes, and
-    what `run` raises otherwise.
+    The block is not entered when that has passed already. Raises `ApiError` EDGE504 when it
+    passes, and what the block raises otherwise.
     """
     deadline = transaction.deadline
-    if deadline is None:
-        return await run(transaction)
+    assert deadline is not None
     loop = asyncio.get_running_loop()
     if loop.time() >= deadline:
         raise _late("The deadline had passed before anything was sent to the database.")
     limit = asyncio.timeout_at(deadline + GRACE)
     try:
         async with limit:
-            return await run(transaction)
+            yield
     except TimeoutError:
         if not limit.expired():
             raise

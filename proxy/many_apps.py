@@ -266,7 +266,7 @@ class Apps:
             if not self.named:
                 raise
             raise SettingsError([f"apps.{named.name}: {error}"]) from error
-        front = Front(app.answer, edge_options(named.settings), name, app.instants)
+        front = Front(app.answer, edge_options(named.settings), name, app.cache.replays)
         return Served(named, app, front)
 
     async def _start_patiently(self, several: Iterable[Served]) -> None:

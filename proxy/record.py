@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from pool.model import Transaction
-from proxy.auth.model import Identity
-from proxy.plan.model import Plan
-from proxy.schema_cache.model import SchemaCache
-
-if TYPE_CHECKING:
-    from proxy.cache.instant import Hit
 
 Resource = Literal["table", "rpc", "root", "other"]
 """What was asked for; `other` is everything refused before that was known."""
@@ -38,13 +32,8 @@ class Record:
     `began`: when it arrived (`perf_counter`). `laps`: how long each step took, in the order
     of Server-Timing. `role`: None as long as nobody was authenticated. `code`: of the error
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
-    `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
-    request came to mean, and what it was planned with; for the response cache. The plan is
-    that of all requests of its shape: the values in it may be placeholders.
-    `hit`: the kept answer that the same request may be given again.
-    `deadline`: by when, in the event loop's time, the answer must be there; None when nobody
-    set one. `app`: the name of the app that it was for; nothing when there is only the one
-    that has none.
+    `received`: bytes of the body. `app`: the name of the app that it was for; nothing when
+    there is only the one that has none.
     """
 
     began: float = field(default_factory=perf_counter)
@@ -55,13 +44,8 @@ class Record:
     transaction: Transaction | None = None
     waited: float = 0.0
     received: int = 0
-    deadline: float | None = None
-    hit: Hit | None = None
     app: str = ""
     trace: Trace | None = None
-    identity: Identity | None = None
-    plan: Plan | None = None
-    schema_cache: SchemaCache | None = None
     answering_since: float = 0.0
     _last: float = 0.0
 
@@ -69,7 +53,6 @@ class Record:
         """The first step begins; what an attempt before has left is forgotten."""
         self.laps.clear()
         self.transaction = None
-        self.plan = None
         self.waited = 0.0
         self.answering_since = self._last = perf_counter()
 

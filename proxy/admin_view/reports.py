@@ -54,7 +54,7 @@ def _app_report(apps: Apps, name: str) -> AppReport | None:
 
 
 def _schema_cache(served: Served) -> bytes:
-    cache = served.app.state.cache
+    cache = served.app.state.schema
     return b"" if cache is None else schema_cache_json(cache)
 
 

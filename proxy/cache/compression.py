@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from proxy.request.model import Headers
-from proxy.response.model import BODILESS, Response
 
 _QUALITY: Final = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _COMPRESSIBLE: Final = re.compile(
@@ -92,18 +91,9 @@ def _weights(accepted: str) -> Mapping[str, float]:
     return weights
 
 
-def is_compressible(response: Response, least: int) -> bool:
-    """Whether the content of a response is worth coding: of `least` bytes or more (0: never),
-    of a type that is text, and not coded yet."""
-    if not 0 < least <= len(response.body) or response.status in BODILESS:
-        return False
-    content_type = b""
-    for name, value in response.headers:
-        lower = name.lower()
-        if lower == b"content-encoding":
-            return False
-        if lower == b"content-type":
-            content_type = value
+@lru_cache(maxsize=256)
+def is_compressible(content_type: bytes) -> bool:
+    """Whether content of this type is text, which gets smaller."""
     return _COMPRESSIBLE.match(content_type) is not None
 
 

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from proxy.cache.directives import Directives, Wants, seconds
 from proxy.cache.policy import Policy
+from proxy.request.cache_control import Directives, Wants, seconds
 
 
 class Verdict(Enum):

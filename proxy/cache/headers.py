@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -80,14 +81,18 @@ def _tag_headers(tags: Iterable[str]) -> Headers:
 def with_vary(headers: Headers, more: tuple[bytes, ...]) -> Headers:
     """`headers` with `more` names in Vary. Those that are missing get a line of their own:
     the line that is there is PostgREST's, or SQL's, to the letter."""
-    known: set[bytes] = set()
-    for name, value in headers:
-        if name.lower() == b"vary":
-            known |= {each.strip().lower() for each in value.split(b",")}
-    missing = [name for name in more if name.lower() not in known]
-    if not missing or b"*" in known:
-        return headers
-    return (*headers, (b"vary", b", ".join(missing)))
+    known = b",".join([value for name, value in headers if name.lower() == b"vary"])
+    missing = _missing_names(known, more)
+    return (*headers, (b"vary", missing)) if missing else headers
+
+
+@lru_cache(maxsize=256)
+def _missing_names(known: bytes, more: tuple[bytes, ...]) -> bytes:
+    """Those of `more` that a Vary with these names does not cover."""
+    names = {each.strip().lower() for each in known.split(b",")}
+    if b"*" in names:
+        return b""
+    return b", ".join([name for name in more if name.lower() not in names])
 
 
 def cache_status(

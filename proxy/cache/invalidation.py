@@ -11,11 +11,13 @@ in between is outdated by the second step. Both before the writer gets its answe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pool.errors import ConnectionLost, DatabaseError
-from pool.model import Outcome, Run, Transaction
+from pool.model import Run, Transaction
 from pool.sqlstate import FATE_UNKNOWN
 from proxy.cache.notify import Announcements
 from proxy.cache.versions import Versions
@@ -40,13 +42,19 @@ class Invalidation:
         self.announcements = announcements
         self.shared = shared
 
-    async def write(self, run: Run, transaction: Transaction, tags: Tags) -> Outcome:
-        """Run a transaction that may touch `tags`. Raises what `run` raises."""
+    def announced(self, transaction: Transaction, tags: Tags) -> Transaction:
+        """A transaction that may touch `tags`, with what tells other servers of it."""
         announced = self.announcements.announce(transaction, tags)
         if announced.finish_when_abandoned:
             announced = replace(announced, when_finished=lambda: self._doubt(tags))
+        return announced
+
+    @contextmanager
+    def in_doubt(self, tags: Tags) -> Iterator[None]:
+        """Runs a transaction that may touch `tags` in the block. Where nobody knows whether
+        it was committed, what was kept of them is not trusted."""
         try:
-            outcome = await run(announced)
+            yield
         except (ConnectionLost, asyncio.CancelledError):
             self._doubt(tags)
             raise
@@ -54,9 +62,6 @@ class Invalidation:
             if error.sqlstate.startswith(FATE_UNKNOWN):
                 self._doubt(tags)
             raise
-        if outcome.kept and outcome.admitted and not transaction.rollback:
-            await self.touch(tags)
-        return outcome
 
     async def touch(self, tags: Tags) -> None:
         """`tags` were written, here."""

@@ -13,38 +13,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from proxy import consistency
 from proxy.auth.model import Identity
 from proxy.cache.policy import Scope
-from proxy.request.model import Headers, HttpRequest
+from proxy.request.model import HttpRequest
+from proxy.request.request_headers import SELECTING
 from proxy.schema_cache.node_trees import PASSING_CLAIMS
 
 Key = tuple[bytes, bytes, bytes, bytes]
 """Path, query, selecting headers, identity."""
-Asked = Mapping[bytes, bytes]
-"""The headers of a request that matter here, lines of the same name in one."""
-
-SELECTING: Final = (b"accept", b"accept-profile", b"prefer", b"range")
-"""The request headers that select a representation; Accept-Encoding selects among the
-codings of one."""
-_MATTERING: Final = frozenset(
-    (
-        *SELECTING,
-        b"accept-encoding",
-        b"cache-control",
-        b"if-match",
-        b"if-none-match",
-        consistency.HEADER,
-    )
-)
-
 _HARMLESS: Final = re.compile(r"_timeout$|^(log|enable|default_transaction)_|^(jit|work_mem)")
 """Settings that no answer depends on; of others that is not known."""
 
@@ -53,25 +35,21 @@ _LONG: Final = 256
 """Bytes beyond which a part of the key is replaced by its hash."""
 
 
-def asked_of(headers: Headers) -> Asked:
-    """The headers that matter here."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _MATTERING:
-            found[name] = found[name] + b", " + value if name in found else value
-    return found
-
-
 def key_of(
-    http: HttpRequest, asked: Asked, scope: Scope, identity: Identity, manner: bytes = b""
+    http: HttpRequest,
+    caching: Mapping[bytes, bytes],
+    scope: Scope,
+    identity: Identity,
+    role_settings: bytes = b"",
 ) -> Key:
-    """The key of a GET, or of a HEAD or QUERY that stands for the same. `manner` stands for
-    the settings of the role that an answer for everybody depends on (`manners_of`)."""
+    """The key of a GET, or of a HEAD or QUERY that stands for the same. `caching`
+    are the headers that matter to caches; `role_settings` stand for the settings of the role
+    that an answer for everybody depends on (`role_settings_digests`)."""
     return (
         _short(http.path),
         _short(_canonical(http.query)),
-        _short(_selection(asked, with_range=http.method != "HEAD")),
-        manner if scope == "public" else _identity(scope, identity),
+        _short(_selection(caching, with_range=http.method != "HEAD")),
+        role_settings if scope == "public" else _identity(scope, identity),
     )
 
 
@@ -93,14 +71,14 @@ def _name(parameter: bytes) -> bytes:
     return name
 
 
-def _selection(asked: Asked, *, with_range: bool) -> bytes:
+def _selection(caching: Mapping[bytes, bytes], *, with_range: bool) -> bytes:
     """A HEAD has no range (RFC 9110, section 14.2)."""
     # The byte between the names can't stand in a header.
     return b"\0".join(
         [
-            name + b":" + asked[name]
+            name + b":" + caching[name]
             for name in SELECTING
-            if name in asked and (with_range or name != b"range")
+            if name in caching and (with_range or name != b"range")
         ]
     )
 
@@ -111,7 +89,9 @@ def _identity(scope: Scope, identity: Identity) -> bytes:
     return _claims_digest(identity.claims)
 
 
-def manners_of(role_settings: Mapping[str, Iterable[tuple[str, str]]]) -> dict[str, bytes]:
+def role_settings_digests(
+    role_settings: Mapping[str, Iterable[tuple[str, str]]],
+) -> dict[str, bytes]:
     """Of the roles whose own settings may change an answer, such as the time zone, what
     stands for these settings."""
     found = {}
@@ -164,9 +144,3 @@ def _short(part: bytes) -> bytes:
 def key_size(key: Key) -> int:
     """The bytes of a key."""
     return sum(map(len, key))
-
-
-def as_get(http: HttpRequest) -> HttpRequest:
-    """The GET that a HEAD stands for, which is without a range."""
-    headers = tuple(header for header in http.headers if header[0] != b"range")
-    return replace(http, method="GET", headers=headers)

@@ -23,8 +23,8 @@ from typing import Final
 from pool.dsn import Dsn
 from pool.listener import Listener
 from pool.model import Statement, Transaction
-from proxy.cache.effects import announced_tags
 from proxy.cache.versions import Versions
+from proxy.lineage.effects import announced_tags
 from proxy.schema_cache.facts import Facts
 
 EVERYTHING: Final = "*"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.cache.effects import announced_tags
+from proxy.lineage.effects import announced_tags
 from proxy.schema_cache.facts import Facts
 
 _KEYS = ("all", "tables", "tags")

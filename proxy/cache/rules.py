@@ -1,4 +1,4 @@
-"""The settings that the response cache goes by, as a value of `AppState`."""
+"""The settings that the response cache goes by, as a value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.cache.policy import PolicyRow
 
 
 @dataclass(frozen=True, slots=True)
-class CacheRules:
+class ResponseCacheRules:
     """Sizes in bytes. `rows`: the policies of the configuration. `max_bytes` and
     `max_entry_bytes`: of all that is kept, and of one answer. `pre_request_is_safe`: the
     pre-request function neither changes answers nor has to see every request.

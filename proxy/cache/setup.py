@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from proxy.app_state import announces_writes
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.notify import Announcement, Announcements, channel_of
 from proxy.cache.versions import Versions
-from proxy.consistency import announces_writes
-from proxy.pipeline import AppState
 from proxy.schema_cache.facts import Facts
 from proxy.schema_cache.model import SchemaCache
 from proxy.settings import Settings, SettingsError
+from proxy.state import AppState
 
 
 def make_invalidation(
@@ -57,9 +57,7 @@ def shared_namespace(state: AppState, fingerprint: str | None, settings: Setting
     parts = (
         settings.db_uri,
         fingerprint,
-        state.cache_rules,
-        state.request_rules,
-        state.plan_rules,
-        state.transaction_rules,
+        state.response_cache,
+        state.rules,
     )
     return repr(parts)

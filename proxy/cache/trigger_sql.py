@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.cache.dependencies import relation_dependencies
+from proxy.lineage.dependencies import relation_dependencies
 from proxy.schema_cache.facts import Facts, RelationFacts
 from proxy.schema_cache.model import QualifiedName
 from proxy.sql.writer import identifier, literal, qualified

@@ -7,7 +7,7 @@ relationship and media handler; the SQL layer only has to write it down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from pool.model import AccessMode
 from proxy.request.media_types import MediaType
@@ -317,4 +317,5 @@ class Info:
 
 
 DatabasePlan = TableRead | TableWrite | FunctionCall
+DATABASE_PLANS: Final = (TableRead, TableWrite, FunctionCall)
 Plan = DatabasePlan | Inspect | Info

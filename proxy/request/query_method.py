@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from proxy.errors import api_error
+from proxy.errors import ApiError, api_error
 from proxy.request.model import HttpRequest
 
 QUERY: Final = "QUERY"
@@ -49,6 +49,26 @@ def with_query_of_body(request: HttpRequest) -> HttpRequest:
         raise api_error("EDGE413", details=details)
     query = b"&".join(part for part in (request.query, request.body) if part)
     return replace(request, method=QUERY, query=query, body=b"")
+
+
+def as_read(request: HttpRequest) -> HttpRequest | None:
+    """`request` as a GET, HEAD or QUERY; None when it is something else, or wrong."""
+    if request.method in ("GET", "HEAD"):
+        return request
+    try:
+        read = with_query_of_body(request)
+    except ApiError:
+        return None
+    return read if read.method == QUERY else None
+
+
+def as_get(request: HttpRequest) -> HttpRequest:
+    """The GET that a HEAD stands for, which is without a range (RFC 9110, section 14.2); any
+    other request as it is."""
+    if request.method != "HEAD":
+        return request
+    headers = tuple(header for header in request.headers if header[0] != b"range")
+    return replace(request, method="GET", headers=headers)
 
 
 def _media_type(request: HttpRequest) -> bytes:

@@ -153,8 +153,6 @@ def inspect_response(
 
 def with_warnings(response: Response, warnings: tuple[Warned, ...]) -> Response:
     """The response with a Warning header for deprecated ways of addressing embeds."""
-    if not warnings:
-        return response
     changes = ", ".join(f"`{warned.name}` to `{warned.alias}`" for warned in warnings)
     text = (
         "Embedded resource was referenced by relation name even though it has an alias."

@@ -11,12 +11,14 @@ from proxy.request.model import Headers
 @dataclass(frozen=True, slots=True)
 class Response:
     """`reason` replaces the standard reason phrase (HTTP/1.1 only). The body of a HEAD
-    answer is empty and its Content-Length, if it has one, says nothing of it."""
+    answer is empty and its Content-Length, if it has one, says nothing of it. `replay`: what
+    it was made of, if the same request may be given the same again (`proxy.cache.replay`)."""
 
     status: int
     headers: Headers
     body: bytes = b""
     reason: str | None = None
+    replay: object | None = None
 
 
 BODILESS: Final = frozenset((204, 304))

@@ -1,8 +1,8 @@
 """What a response cache must know of a database: what reads what, and what writes what.
 
 In: the row that `proxy.schema_cache.fact_queries` answers with. Out: `Facts`, a value that
-goes with the schema cache of the same moment; `proxy.cache.dependencies` and
-`proxy.cache.effects` draw the conclusions. Everything is keyed by oid. Pure.
+goes with the schema cache of the same moment; `proxy.lineage.dependencies` and
+`proxy.lineage.effects` draw the conclusions. Everything is keyed by oid. Pure.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """The very SQL of a request, asked of the server's own code.
 
 In: settings and scenarios. Out: per scenario the `Transaction` that answering it gives to
-the pool: the request is answered here, by the same pipeline, with the pool watched.
+the pool: the request is answered here, by the same pipeline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pool.model import Outcome, Transaction
+from pool.model import Transaction
 from proxy.apps import App
 from proxy.pipeline import answer
+from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.settings import Settings
 from tests.bench.scenarios import Scenario
@@ -30,19 +31,13 @@ async def transactions_of(
 
 
 async def _transaction_of(app: App, scenario: Scenario) -> Transaction:
-    given: list[Transaction] = []
-
-    async def run(transaction: Transaction) -> Outcome:
-        given.append(transaction)
-        return await app.pool.run(transaction)
-
-    response = await answer(app.state, run, _request_of(scenario))
-    if not 200 <= response.status < 300 or len(given) != 1:
+    record = Record()
+    response = await answer(app, _request_of(scenario), record)
+    if not 200 <= response.status < 300 or record.transaction is None:
         raise ServerError(
-            f"{scenario.name} was answered {response.status} with {len(given)} transactions:"
-            f" {response.body.decode()}"
+            f"{scenario.name} was answered {response.status}: {response.body.decode()}"
         )
-    return given[0]
+    return record.transaction
 
 
 def _request_of(scenario: Scenario) -> HttpRequest:

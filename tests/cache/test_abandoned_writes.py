@@ -29,7 +29,13 @@ async def test_a_write_that_takes_long_is_not_forgotten(
         Statement("select pg_sleep(0.6)"), access="read write", finish_when_abandoned=True
     )
     try:
-        writing = asyncio.create_task(invalidation.write(pool.run, slow, TAGS))
+
+        async def write() -> None:
+            announced = invalidation.announced(slow, TAGS)
+            with invalidation.in_doubt(TAGS):
+                await pool.run(announced)
+
+        writing = asyncio.create_task(write())
 
         async def running() -> bool:
             return pool.stats.busy == 1

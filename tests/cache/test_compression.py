@@ -12,7 +12,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.compression import AVAILABLE, encode, is_compressible, negotiate
+from proxy.cache.compression import AVAILABLE, encode, negotiate
+from proxy.cache.representation import compressed
 from proxy.response.model import Response
 
 brotli: Any = import_module("brotli")
@@ -79,10 +80,12 @@ def test_a_coding_gives_back_what_it_was_given(coding: str, body: bytes) -> None
         ("application/octet-stream", 2000, False),
     ],
 )
-def test_what_is_worth_coding(content_type: str, size: int, expected: bool) -> None:
+async def test_what_is_worth_coding(content_type: str, size: int, expected: bool) -> None:
     headers = ((b"content-type", content_type.encode()),)
     response = Response(200, headers, b"x" * size)
-    assert is_compressible(response, 1024) is expected
-    assert not is_compressible(response, 0)
-    coded = Response(200, (*headers, (b"Content-Encoding", b"br")), response.body)
-    assert not is_compressible(coded, 1024)
+    takes = {b"accept-encoding": b"gzip"}
+    coded = (b"content-encoding", b"gzip")
+    assert (coded in (await compressed(response, takes, 1024)).headers) is expected
+    assert await compressed(response, takes, 0) == response
+    before = Response(200, (*headers, (b"Content-Encoding", b"br")), response.body)
+    assert await compressed(before, takes, 1024) == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cache.dependencies import dependencies, read_tags
+from proxy.lineage.dependencies import dependencies, read_tags
 from proxy.schema_cache.model import SchemaCache
 from tests.cache.conftest import MakePlan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cache.effects import announced_tags, relation_effects, write_tags
+from proxy.lineage.effects import announced_tags, relation_effects, write_tags
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from tests.cache.conftest import MakePlan
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.auth.model import Identity
-from proxy.cache.key import Key, asked_of, key_of, manners_of
+from proxy.cache.key import Key, key_of, role_settings_digests
 from proxy.cache.policy import Scope
 from proxy.request.model import HttpRequest
+from proxy.request.request_headers import caching_headers
 from proxy.schema_cache.node_trees import PASSING_CLAIMS
 
 
@@ -27,7 +28,7 @@ def key(
     path, _, query = target.encode().partition(b"?")
     named = tuple((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())
     http = HttpRequest(method, path, query, named)
-    return key_of(http, asked_of(named), scope, Identity(role, claims, True))
+    return key_of(http, caching_headers(named), scope, Identity(role, claims, True))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_long_parts_are_told_apart_too(one: bytes, other: bytes) -> None:
 
 
 def test_settings_of_roles_tell_public_answers_apart() -> None:
-    manners = manners_of(
+    manners = role_settings_digests(
         {
             "anon": (("statement_timeout", "3s"),),
             "east": (("statement_timeout", "8s"), ("timezone", "Asia/Tokyo")),

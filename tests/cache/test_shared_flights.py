@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cache.dependencies import Dependencies
-from proxy.cache.flights import Flight
-from proxy.cache.policy import Scope
+from proxy.app_state import app_state, make_authenticator
+from proxy.auth.model import Identity
+from proxy.cache.applied import Place, apply_policies
+from proxy.cache.coalescing import Flight
+from proxy.cache.policy import Policy, Scope
 from proxy.cache.versions import Versions
+from proxy.lineage.dependencies import Dependencies
 from proxy.schema_cache.node_trees import Trait
+from proxy.settings import Settings
+
+NOTHING = apply_policies(app_state(Settings(), make_authenticator(Settings()), None))
+ANYBODY = Identity("web", "{}", True)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +33,8 @@ from proxy.schema_cache.node_trees import Trait
 def test_a_flight_is_not_shared_beyond_what_its_answer_depends_on(
     traits: tuple[Trait, ...], scope: Scope, alone: bool
 ) -> None:
-    flight: Flight[None] = Flight()
+    place = Place(NOTHING, (b"", b"", b"", b""), Policy(60, scope=scope), ANYBODY, "table")
+    flight = Flight(place)
     found = Dependencies(frozenset(("api.t",)), frozenset(traits))
-    flight.depends_on(found, Versions(), scope)
+    flight.depends_on(found, Versions())
     assert flight.alone is alone

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from pool.embedded import EmbeddedPostgres
-from proxy.cache.effects import announced_tags
 from proxy.cache.trigger_sql import drop_script, trigger_script, watched
+from proxy.lineage.effects import announced_tags
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from tests.cache.conftest import load
 from tests.waiting import until

@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from proxy.cache import effects, notify
-from proxy.cache.dependencies import Walk
+from proxy.cache import notify
+from proxy.lineage import effects
+from proxy.lineage.dependencies import Walk
 from proxy.schema_cache import facts
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
 _APPS: Any = importlib.import_module("proxy.apps")
-_SERVING: Any = importlib.import_module("proxy.cache.serving")
+_CACHE: Any = importlib.import_module("proxy.cache.response_cache")
+_APPLIED: Any = importlib.import_module("proxy.cache.applied")
 _LOAD: Any = importlib.import_module("proxy.schema_cache.load")
 _WALK: Any = Walk
 _EFFECTS: Any = effects._Effects
@@ -76,12 +78,14 @@ def _no_functions() -> None:
 
 def _late_vector() -> None:
     """Answers are kept with the versions of after their query."""
+    keep = _CACHE.ResponseCache.keep
 
-    def keep(self: Any, key: Any, entry: Any) -> str:
-        late = replace(entry, vector=self._versions.vector(entry.tags))
-        return "" if self._store.put(key, late) else "too-large"
+    async def late(self: Any, flight: Any, *rest: Any) -> Any:
+        if flight.tags is not None:
+            flight.vector = self._versions.vector(flight.tags)
+        return await keep(self, flight, *rest)
 
-    _SERVING.ResponseCache._keep = keep
+    _CACHE.ResponseCache.keep = late
 
 
 def _deaf() -> None:
@@ -102,12 +106,12 @@ def _own_versions() -> None:
 
 def _shared_claims() -> None:
     """All who have the same role share answers."""
-    key_of = _SERVING.key_of
+    key_of = _APPLIED.key_of
 
-    def shared(read: Any, asked: Any, scope: Any, identity: Any, manner: Any) -> Any:
-        return key_of(read, asked, "role", identity, manner)
+    def shared(read: Any, caching: Any, scope: Any, identity: Any, settings: Any) -> Any:
+        return key_of(read, caching, "role", identity, settings)
 
-    _SERVING.key_of = shared
+    _APPLIED.key_of = shared
 
 
 DEFECTS: Final[Mapping[str, Callable[[], None]]] = {

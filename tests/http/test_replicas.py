@@ -17,7 +17,7 @@ from edge_client.settings import CONSISTENCY_HEADER
 from pool import Pool
 from pool.embedded import EmbeddedPostgres
 from proxy.commands.check import check_database
-from proxy.consistency import seen_token
+from proxy.request.request_headers import RequestHeaders
 from proxy.settings import Settings
 from tests.conftest import SHOP, MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
@@ -142,9 +142,9 @@ def test_garbage_for_a_token_is_ignored(client: httpx.Client, garbage: bytes) ->
 
 def test_a_token_is_bounded() -> None:
     name = CONSISTENCY_HEADER.encode()
-    assert seen_token(((b"x", b"y"), (name, b"a-1"))) == "a-1"
-    assert seen_token(((name, b"a" * 65),)) is None
-    assert seen_token(()) is None
+    assert RequestHeaders(((b"x", b"y"), (name, b"a-1"))).seen == "a-1"
+    assert RequestHeaders(((name, b"a" * 65),)).seen is None
+    assert RequestHeaders(()).seen is None
 
 
 def test_scripts_may_read_the_token(client: httpx.Client) -> None:

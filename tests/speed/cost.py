@@ -27,20 +27,23 @@ from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
 from proxy.data_plane import DataPlane, Message, Scope
-from proxy.pipeline import AppState, TransactionRules, answer
+from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
+from proxy.prepared.queries import PreparedQueries
+from proxy.prepared.rules import QueryRules
 from proxy.record import Record
 from proxy.request.api_request import RequestRules
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from proxy.response.openapi import OpenApiOptions
-from proxy.shapes.cache import Shapes
+from proxy.state import AppState
+from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA
 
 TABLE: Final = Path(__file__).with_name("costs.json")
 ALLOWED: Final = 1.10
-REPOSITORY: Final = str(Path(__file__).parents[2])
+OURS: Final = tuple(str(Path(__file__).parents[2] / name) for name in ("proxy", "pool"))
 SECRET: Final = "a secret for counting that is long enough"
 # From Python 3.12 on; tracing misses instructions there.
 _MONITORING: Final[Any] = getattr(sys, "monitoring", None)
@@ -102,13 +105,12 @@ def state_for(*, recognises: bool) -> AppState:
     rules = AuthRules(None, parse_role_claim("$.role"), "web_anon")
     return AppState(
         authenticator=Authenticator(rules, load_keys(SECRET, False)),
-        cache=CACHE,
-        request_rules=RequestRules((SCHEMA,)),
-        plan_rules=PlanRules(ReadRules(aggregates_enabled=True)),
-        transaction_rules=TransactionRules(),
-        openapi_mode="follow-privileges",
+        queries=PreparedQueries(
+            CACHE,
+            QueryRules(RequestRules((SCHEMA,)), PlanRules(ReadRules(aggregates_enabled=True))),
+            1000 if recognises else 0,
+        ),
         openapi=OpenApiOptions("16", "localhost", 3000, None, False, (SCHEMA,)),
-        shapes=Shapes(1000 if recognises else 0),
     )
 
 
@@ -141,10 +143,10 @@ class _Counter:
             _MONITORING.free_tool_id(_TOOL)
 
     def _instruction(self, code: CodeType, offset: int) -> None:
-        self.instructions += code.co_filename.startswith(REPOSITORY)
+        self.instructions += code.co_filename.startswith(OURS)
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(REPOSITORY):
+        if not frame.f_code.co_filename.startswith(OURS):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
@@ -182,10 +184,10 @@ async def _serve(plane: DataPlane, scenario: Scenario) -> int:
 
 async def cost_of(scenario: Scenario) -> int:
     """The instructions of one request; raises RuntimeError when it fails."""
-    state = state_for(recognises=scenario.recognised)
+    app = AppOfOneState(state_for(recognises=scenario.recognised), _run)
 
     async def answered(request: HttpRequest, record: Record) -> Response:
-        return await answer(state, _run, request, None, record)
+        return await answer(app, request, record)
 
     plane = DataPlane(answered)
     for _ in range(3):

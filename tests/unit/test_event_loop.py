@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from pool.model import Outcome, Run, Transaction
 from proxy.app_state import app_state, make_authenticator
-from proxy.pipeline import AppState, answer
+from proxy.pipeline import answer
 from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.settings import load_settings
+from proxy.state import AppState
+from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA, table
 
 SETTINGS = load_settings(
@@ -52,7 +54,7 @@ async def longest_pause(work: asyncio.Task[Response]) -> float:
 async def answered_aside(cache: SchemaCache, run: Run, http: HttpRequest) -> Response:
     """The answer to a request that takes long, others having had their turn meanwhile."""
     began = time.process_time()
-    asked = asyncio.create_task(answer(state_of(cache), run, http, record=Record()))
+    asked = asyncio.create_task(answer(AppOfOneState(state_of(cache), run), http, Record()))
     pause = await longest_pause(asked)
     assert pause < (time.process_time() - began) / 2
     return await asked

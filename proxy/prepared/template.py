@@ -1,4 +1,4 @@
-"""A template: all that requests of one outline have in common, found out once.
+"""A template: all that requests of one fingerprint have in common, found out once.
 
 In: a request that was read and planned in full, and the same request with marks in place of
 its values, read and planned by the same code. Where a mark turns up in what comes of it, a
@@ -14,9 +14,9 @@ from typing import Final
 from urllib.parse import quote
 
 from pool.model import Argument, Statement, keep_always
-from proxy.plan.model import FunctionCall, TableRead, TableWrite
+from proxy.plan.model import DATABASE_PLANS
+from proxy.prepared.query import BoundQuery, PreparedQuery
 from proxy.request.model import ApiRequest, JsonPayload, QueryParams
-from proxy.shapes.asked import Asked
 
 _LONGEST_SQL: Final = 16_000
 """Characters; what is longer is not worth its memory."""
@@ -39,12 +39,12 @@ class _Holes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """What is common to all requests of an outline. Equal to itself alone.
+    """What is common to all requests of a fingerprint. Equal to itself alone.
 
     `pieces` are the canonical query, cut where texts go; `order` says which.
     """
 
-    asked: Asked
+    prepared: PreparedQuery
     statement: _Holes
     after: _Holes | None
     pieces: tuple[str, ...]
@@ -56,19 +56,13 @@ class Template:
         after = "" if self.after is None else self.after.sql
         return len(self.statement.sql) + len(after) + sum(map(len, self.pieces)) + 1000
 
-    def filled(self, texts: Sequence[str], values: Sequence[Argument]) -> Asked:
-        """The request with these texts, and these values in its statements."""
-        asked = self.asked
-        return Asked(
-            asked.request,
-            asked.planned,
+    def bound(self, texts: Sequence[str], values: Sequence[Argument]) -> BoundQuery:
+        """The query with these texts, and these values in its statements."""
+        return BoundQuery(
+            self.prepared,
             self.statement.filled(values),
             None if self.after is None else self.after.filled(values),
-            asked.isolation,
-            asked.rest,
             self._canonical(texts),
-            asked.form,
-            self,
         )
 
     def _canonical(self, texts: Sequence[str]) -> str:
@@ -79,17 +73,18 @@ class Template:
 
 
 def template_of(
-    asked: Asked,
+    query: BoundQuery,
     texts: Sequence[str],
     values: Sequence[Argument],
-    marked: Asked,
+    marked: BoundQuery,
     marks: Sequence[str],
     marked_values: Sequence[Argument],
 ) -> Template | None:
-    """The template of two requests of one outline, the second of which has marks for values.
+    """The template of two requests of one fingerprint, the second of which has marks for
+    values.
 
-    `texts` and `marks` are as in `Outline.texts`; `values` and `marked_values` as in
-    `Outline.values`, followed by the body where there is one.
+    `texts` and `marks` are as in `Fingerprint.texts`; `values` and `marked_values` as in
+    `Fingerprint.values`, followed by the body where there is one.
     """
     main = marked.statement
     if main is None or len(main.sql) > _LONGEST_SQL:
@@ -100,8 +95,8 @@ def template_of(
     # Every value must have been found where all of its kind go: in the main statement.
     if cut is None or {number for _, number in statement.at} != {*range(len(values))}:
         return None
-    template = Template(marked, statement, after, *cut)
-    return template if _alike(template.filled(texts, values), asked) else None
+    template = Template(replace(marked.prepared, recurs=True), statement, after, *cut)
+    return template if _alike(template.bound(texts, values), query) else None
 
 
 def _holes(statement: Statement, marks: Sequence[Argument]) -> _Holes:
@@ -126,32 +121,34 @@ def _cut(text: str, marks: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, .
     return (*pieces, text), tuple(order)
 
 
-def _alike(made: Asked, asked: Asked) -> bool:
+def _alike(made: BoundQuery, read: BoundQuery) -> bool:
     """Whether what the template gives is what reading and planning in full gave."""
     return (
-        made.canonical == asked.canonical
-        and made.statement == asked.statement
-        and made.after == asked.after
-        and made.isolation == asked.isolation
-        and _comparable(made) == _comparable(asked)
-        and _without_values(made.request) == _without_values(asked.request)
-        and made.form == asked.form
-        and made.planned.warnings == asked.planned.warnings
-        and _answering(made) == _answering(asked)
+        made.canonical == read.canonical
+        and made.statement == read.statement
+        and made.after == read.after
+        and _comparable(made.prepared) == _comparable(read.prepared)
     )
 
 
-def _comparable(asked: Asked) -> dict[str, object]:
-    """The rest of the transaction; of a check only whether there is one, for each is a
-    function of its own, made of what is compared besides."""
-    return {**asked.rest, "keep": asked.rest["keep"] is keep_always}
-
-
-def _answering(asked: Asked) -> tuple[object, ...]:
-    plan = asked.planned.plan
-    if isinstance(plan, TableRead | TableWrite | FunctionCall):
-        return type(plan), plan.answering
-    return (type(plan),)
+def _comparable(prepared: PreparedQuery) -> tuple[object, ...]:
+    """What no value may change. Of a check only whether there is one, for each is a function
+    of its own, made of what is compared besides."""
+    plan = prepared.planned.plan
+    answering = plan.answering if isinstance(plan, DATABASE_PLANS) else None
+    return (
+        type(plan),
+        answering,
+        prepared.planned.warnings,
+        prepared.isolation,
+        prepared.before,
+        prepared.access,
+        prepared.keep is keep_always,
+        prepared.rollback,
+        prepared.finish_when_abandoned,
+        prepared.form,
+        _without_values(prepared.request),
+    )
 
 
 def _without_values(request: ApiRequest) -> ApiRequest:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from proxy.cache.dependencies import (
+from proxy.cache.policy import Kind, Policies, Policy, Scope
+from proxy.lineage.dependencies import (
     dependencies,
     function_dependencies,
     relation_dependencies,
 )
-from proxy.cache.policy import Kind, Policies, Policy, Scope
 from proxy.plan.model import FunctionCall, ReadPlan, TableRead
 from proxy.schema_cache.model import QualifiedName, Relationship, SchemaCache
 from proxy.schema_cache.node_trees import Trait

@@ -1,13 +1,13 @@
-"""The outline of a request: what it asks, apart from the values that it asks with.
+"""The fingerprint of a request: what it asks, apart from the values that it asks with.
 
-In: an `HttpRequest` and what its headers came to. Out: an `Outline`, a hashable key and the
+In: an `HttpRequest` and what its headers came to. Out: a `Fingerprint`, a hashable key and the
 values that stand in its holes. `/items?id=eq.1` and `/items?id=eq.2` have one key.
 
 Two requests of one key differ in nothing but those values, their bodies, and headers that
 only the database is told. Only what the grammar takes for a value whatever it is becomes
 one: all that follows `eq.` and the other plain operators, a list's items, a function's
 argument. All else is part of the key, character by character: names, `select`, `order`,
-ranges, trees, `is`, languages. What is not understood here at a glance has no outline.
+ranges, trees, `is`, languages. What is not understood here at a glance has no fingerprint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.request.grammar import shortcuts
 from proxy.request.model import HttpRequest
 from proxy.request.operators import OPERATORS
 from proxy.request.query_string import decode_pairs
-from proxy.shapes.sent import SentHeaders
+from proxy.request.request_headers import RequestHeaders
 from proxy.sql.conditions import list_argument, pattern_argument
 
 Hole = Literal["plain", "pattern", "list", "argument"]
@@ -49,7 +49,7 @@ def _holes() -> Mapping[bytes, Hole]:
 _HOLES: Final = _holes()
 
 
-class Outline(NamedTuple):
+class Fingerprint(NamedTuple):
     """`key` is what the request asks; `texts` is what stands in its holes, in order, and
     `values` the same as it is bound."""
 
@@ -58,10 +58,10 @@ class Outline(NamedTuple):
     values: tuple[str, ...]
 
 
-def outline(request: HttpRequest, sent: SentHeaders) -> Outline | None:
-    """The outline of `request`, None when it has to be read anew each time."""
+def fingerprint(request: HttpRequest, headers: RequestHeaders) -> Fingerprint | None:
+    """The fingerprint of `request`, None when it has to be read anew each time."""
     path, query = request.path, request.query
-    if request.method not in _METHODS or len(path) + len(query) + sent.weight > _LONGEST:
+    if request.method not in _METHODS or len(path) + len(query) + headers.weight > _LONGEST:
         return None
     parts: list[Part] = []
     texts: list[str] = []
@@ -78,8 +78,8 @@ def outline(request: HttpRequest, sent: SentHeaders) -> Outline | None:
                 values.append(bound)
     except UnicodeDecodeError:
         return None
-    whole = request.method, path, sent.shaping, tuple(parts)
-    return Outline(whole, tuple(texts), tuple(values))
+    whole = request.method, path, headers.shaping, tuple(parts)
+    return Fingerprint(whole, tuple(texts), tuple(values))
 
 
 def _hole(key: bytes, value: bytes) -> tuple[Part, str, str] | None:
@@ -105,7 +105,7 @@ def _hole(key: bytes, value: bytes) -> tuple[Part, str, str] | None:
 
 
 def filled(key: Key, texts: tuple[str, ...]) -> bytes:
-    """A query string whose outline is `key` with `texts` in its holes."""
+    """A query string whose fingerprint is `key` with `texts` in its holes."""
     remaining = iter(texts)
     parameters = []
     for part in key[3]:

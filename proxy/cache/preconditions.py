@@ -19,18 +19,20 @@ from dataclasses import replace
 from typing import Final
 
 from pool.errors import DatabaseError
-from pool.model import Outcome, Row, Run, Statement, Transaction
+from pool.model import Outcome, Row, Transaction
 from pool.sqlstate import IN_EACH_OTHERS_WAY
-from proxy.cache.validators import Conditions, Precondition, judge_write, tag_of
 from proxy.errors import ApiError, api_error
-from proxy.plan.model import FunctionCall, Plan, TableRead
-from proxy.plan.planner import PlanRules, plan_request
-from proxy.request.api_request import RequestRules, read_api_request
+from proxy.plan.model import FunctionCall, TableRead
+from proxy.plan.planner import plan_request
+from proxy.prepared.query import BoundQuery
+from proxy.prepared.rules import QueryRules
+from proxy.request.api_request import read_api_request
+from proxy.request.conditions import Conditions, Precondition, judge_write
 from proxy.request.model import Headers, HttpRequest
+from proxy.request.tags import tag_of
 from proxy.response.answer import read_form, read_response
 from proxy.response.commit_check import is_explained, violation
 from proxy.response.result import read_result
-from proxy.schema_cache.model import SchemaCache
 from proxy.sql.statements import main_statement
 
 _TRIES: Final = 5
@@ -42,32 +44,30 @@ def refused(details: str | None = None) -> ApiError:
     return api_error("EDGE412", details=details)
 
 
-def guard_transaction(
+def guarded(
     transaction: Transaction,
     http: HttpRequest,
-    plan: Plan | None,
+    query: BoundQuery,
     conditions: Conditions,
-    schema_cache: SchemaCache,
-    request_rules: RequestRules,
-    plan_rules: PlanRules,
-    max_rows: int | None,
+    rules: QueryRules,
 ) -> Transaction:
     """`transaction`, which writes only if `conditions` hold for what a GET would show.
 
     Raises `ApiError` when there can be no such GET: EDGE412 for a function call that needs
     a match, and whatever is wrong with the GET otherwise.
     """
+    plan = query.prepared.planned.plan
     if isinstance(plan, FunctionCall):
         if conditions.match is not None:
             raise refused("A function call has no representation to match")
         return transaction
     read = replace(http, method="GET", headers=_headers_of_read(http.headers), body=b"")
-    request = read_api_request(read, request_rules)
-    shown = plan_request(request, schema_cache, plan_rules).plan
-    assert isinstance(shown, TableRead)
-    if is_explained(shown):
+    request = read_api_request(read, rules.request)
+    target = plan_request(request, query.prepared.schema_cache, rules.plan).plan
+    assert isinstance(target, TableRead)
+    if is_explained(target):
         raise refused("An execution plan is no representation to match")
-    target, form = shown, read_form(shown, request)
+    form = read_form(target, request)
 
     def admits(rows: Sequence[Row]) -> bool:
         result = read_result(Outcome(rows, (), kept=True))
@@ -75,19 +75,16 @@ def guard_transaction(
             # The GET would fail, as one of no row for a single object does.
             tag = b""
         else:
-            tag = tag_of(read_response(form, request.query.canonical, result))
+            shown = read_response(form, request.query.canonical, result)
+            tag = tag_of(shown.headers, shown.body)
         return judge_write(conditions, tag, rows=result.page) is Precondition.HOLDS
 
     return replace(
         transaction,
         isolation="serializable",
-        guard=_statement(target, max_rows),
+        guard=main_statement(target, max_rows=rules.transaction.max_rows),
         admits=admits,
     )
-
-
-def _statement(plan: TableRead, max_rows: int | None) -> Statement:
-    return main_statement(plan, max_rows=max_rows)
 
 
 def _headers_of_read(headers: Headers) -> Headers:
@@ -108,21 +105,13 @@ def _headers_of_read(headers: Headers) -> Headers:
     return tuple(kept)
 
 
-async def run_guarded(run: Run, transaction: Transaction) -> Outcome:
-    """Run a guarded transaction, again when another got in its way.
+def may_try_again(error: DatabaseError, attempt: int) -> bool:
+    """Whether a guarded transaction that failed for the so-maniest time is run once more.
 
-    Raises `ApiError` EDGE412 when the guard turns it down, or others never let it through.
+    Raises `ApiError` EDGE412 when others never let it through.
     """
-    for attempt in range(1, _TRIES + 1):
-        try:
-            outcome = await run(transaction)
-        except DatabaseError as error:
-            if error.sqlstate not in IN_EACH_OTHERS_WAY:
-                raise
-            if attempt == _TRIES:
-                raise refused("Other writes kept changing what was to be matched") from error
-        else:
-            if not outcome.admitted:
-                raise refused("What is there now is not what the request asks for")
-            return outcome
-    raise AssertionError("unreachable")
+    if error.sqlstate not in IN_EACH_OTHERS_WAY:
+        return False
+    if attempt == _TRIES:
+        raise refused("Other writes kept changing what was to be matched") from error
+    return True

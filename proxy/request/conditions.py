@@ -1,69 +1,21 @@
-"""Entity tags and the conditions that requests make with them (RFC 9110, 8.8.3 and 13).
+"""The conditions that requests make with entity tags (RFC 9110, section 13).
 
-A tag is `"BODY.PAGE"` or `"BODY.PAGE-CODING"`: a hash of the content and its type, one of
-the page's place in the whole (Content-Range, which may change while the page does not), and
-the content coding. So it is strong: equal tags mean equal bytes. Writes compare the first
-part only (`same_content`): whoever read an item with a count, or compressed, has seen the
-same state of it.
-
-SHA-256, cut to 128 bits: a tag decides about other people's writes, so nobody may be able
-to make two contents with the same one; and with the instructions that processors have for
-it, it takes half a microsecond for a row and half a millisecond for a megabyte.
+In: the headers of a request, and the tag that its answer would have. Out: whether it may be
+answered so. Writes compare what tags say of the content alone: whoever read an item with a
+count, or compressed, has seen the same state of it. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import sha256
 from typing import Final
 
-from proxy.response.model import Response
-
-CODINGS: Final = ("gzip", "br", "zstd")
-"""The content codings that a tag may name."""
+from proxy.request.tags import content_of
 
 _TAG: Final = re.compile(rb'[ \t,]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")')
-_CODING_SUFFIX: Final = re.compile(rb'-(?:%s)"$' % b"|".join(c.encode() for c in CODINGS))
-_BODY_BYTES: Final = 16
-_PAGE_BYTES: Final = 3
-
-
-def tag_of(response: Response) -> bytes:
-    """The tag of a response's content: the one SQL gave it, or our own."""
-    content_type = page = b""
-    for name, value in response.headers:
-        lower = name.lower()
-        if lower == b"content-type":
-            content_type = value
-        elif lower == b"content-range":
-            page = value
-        elif lower == b"etag":
-            return value
-    body = sha256(response.body)
-    body.update(b"\0" + content_type)
-    return b'"%b.%b"' % (
-        _text(body.digest()[:_BODY_BYTES]),
-        _text(sha256(page).digest()[:_PAGE_BYTES]),
-    )
-
-
-def _text(digest: bytes) -> bytes:
-    return urlsafe_b64encode(digest).rstrip(b"=").replace(b"-", b"~")
-
-
-def coded(tag: bytes, coding: str | None) -> bytes:
-    """The tag of the same content in a content coding."""
-    return tag if coding is None else b'%b-%b"' % (tag[:-1], coding.encode())
-
-
-def content_of(tag: bytes) -> bytes:
-    """The part of a tag that stands for the content alone."""
-    opaque = _CODING_SUFFIX.sub(b'"', tag)
-    return opaque.partition(b".")[0].rstrip(b'"')
 
 
 @dataclass(frozen=True, slots=True)

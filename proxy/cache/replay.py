@@ -19,20 +19,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import ref
 
-from proxy import consistency
 from proxy.auth.model import Identity
 from proxy.cache.headers import hit_lines
 from proxy.cache.key import Key
 from proxy.cache.store import Entry
+from proxy.lru import LRU
 from proxy.record import Record, Resource
 from proxy.request.model import Headers
-from proxy.shapes.recent import Recent
-
-if TYPE_CHECKING:
-    from proxy.pipeline import AppState
+from proxy.request.request_headers import CONSISTENCY_TOKEN
+from proxy.state import AppState
 
 Scope = MutableMapping[str, Any]
 Wire = list[tuple[bytes, bytes]]
@@ -48,7 +46,7 @@ _NEVER: Final = frozenset(
         b"content-length",
         b"pragma",
         b"transfer-encoding",
-        consistency.HEADER,
+        CONSISTENCY_TOKEN,
     )
 )
 """Requests with one of these are read each time."""
@@ -57,7 +55,7 @@ _ScopeKey = tuple[str, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hit:
+class Replay:
     """What answered a request, and whose it was: all that has to hold for the next time."""
 
     state: AppState
@@ -82,7 +80,7 @@ class _Known:
     body: bytes
 
 
-class Instants:
+class Replays:
     """The answers that one app can give at once.
 
     `state` gives what its requests depend on now; `holds` tells whether an entry is kept
@@ -98,7 +96,7 @@ class Instants:
         self._state = state
         self._holds = holds
         self._count = count
-        self._known: Recent[_ScopeKey, _Known] = Recent(_ENTRIES, _BYTES)
+        self._known: LRU[_ScopeKey, _Known] = LRU(_ENTRIES, _BYTES)
 
     def find(
         self, scope: Scope, options: object, record: Record
@@ -120,25 +118,31 @@ class Instants:
         ):
             return None
         self._count(known.status)
-        record.role, record.identity, record.resource = identity.role, identity, known.resource
+        record.role, record.resource = identity.role, known.resource
         headers = [*known.headers, *hit_lines(age, entry.lifetimes.fresh - age)]
         return known.status, headers, known.body
 
     def keep(
-        self, scope: Scope, options: object, hit: Hit, status: int, headers: Wire, body: bytes
+        self,
+        scope: Scope,
+        options: object,
+        replay: Replay,
+        status: int,
+        headers: Wire,
+        body: bytes,
     ) -> None:
-        """`hit` was answered with these; the same request may be answered so again."""
+        """`replay` was answered with these; the same request may be answered so again."""
         key = _key_of(scope)
         if len(body) > _LARGEST or any(name in _NEVER for name, _ in key[3]):
             return
         kept = [(name, value) for name, value in headers if name not in _OWN]
         weight = len(body) + 2000 + sum([len(n) + len(v) for n, v in (*key[3], *kept)])
         known = _Known(
-            hit.state,
-            hit.key,
-            ref(hit.entry),
-            hit.identity,
-            hit.resource,
+            replay.state,
+            replay.key,
+            ref(replay.entry),
+            replay.identity,
+            replay.resource,
             options,
             status,
             kept,
@@ -148,7 +152,7 @@ class Instants:
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._known = Recent(_ENTRIES, _BYTES)
+        self._known = LRU(_ENTRIES, _BYTES)
 
 
 def _key_of(scope: Scope) -> _ScopeKey:

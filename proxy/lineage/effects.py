@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.cache.dependencies import Walk, dependencies
+from proxy.lineage.dependencies import Walk, dependencies
 from proxy.plan.model import (
     DeletePlan,
     FunctionCall,

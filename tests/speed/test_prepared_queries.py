@@ -17,48 +17,47 @@ from pool.model import Outcome, Transaction, keep_always
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
-from proxy.pipeline import AppState, TransactionRules, answer
+from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
+from proxy.prepared.fingerprint import Fingerprint, filled, fingerprint
+from proxy.prepared.queries import PreparedQueries
+from proxy.prepared.rules import QueryRules, TransactionRules
 from proxy.record import Record
 from proxy.request.api_request import RequestRules
 from proxy.request.model import Headers, HttpRequest
 from proxy.request.operators import OPERATORS
+from proxy.request.request_headers import RequestHeaders
 from proxy.response.model import Response
 from proxy.response.openapi import OpenApiOptions
 from proxy.schema_cache.model import QualifiedName
-from proxy.shapes.cache import Shapes
-from proxy.shapes.outline import Outline, filled, outline
-from proxy.shapes.sent import SentHeaders
+from proxy.state import AppState
+from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA
 
-NO_HEADERS = SentHeaders(())
+NO_HEADERS = RequestHeaders(())
 
 
 def state_with(
-    shapes: Shapes, *, max_rows: int | None = None, legacy: bool = False
+    entries: int = 1000, *, max_rows: int | None = None, legacy: bool = False
 ) -> AppState:
     cache = replace(
         CACHE,
         role_settings={"web_anon": (("statement_timeout", "5s"),)},
         role_isolation={"web_anon": "repeatable read"},
     )
-    rules = AuthRules(None, parse_role_claim("$.role"), "web_anon")
+    rules = QueryRules(
+        RequestRules((SCHEMA, "other"), allow_transaction_override=True),
+        PlanRules(ReadRules(aggregates_enabled=True, max_rows=max_rows), plan_enabled=True),
+        TransactionRules(
+            pre_request=QualifiedName(SCHEMA, "check"), max_rows=max_rows, legacy_gucs=legacy
+        ),
+    )
+    auth_rules = AuthRules(None, parse_role_claim("$.role"), "web_anon")
     return AppState(
-        authenticator=Authenticator(rules, None),
-        cache=cache,
-        request_rules=RequestRules((SCHEMA, "other"), allow_transaction_override=True),
-        plan_rules=PlanRules(
-            ReadRules(aggregates_enabled=True, max_rows=max_rows), plan_enabled=True
-        ),
-        transaction_rules=TransactionRules(
-            pre_request=QualifiedName(SCHEMA, "check"),
-            max_rows=max_rows,
-            legacy_gucs=legacy,
-        ),
-        openapi_mode="follow-privileges",
+        authenticator=Authenticator(auth_rules, None),
+        queries=PreparedQueries(cache, rules, entries),
         openapi=OpenApiOptions("16", "localhost", 3000, None, False, (SCHEMA,)),
-        shapes=shapes,
     )
 
 
@@ -102,7 +101,7 @@ def told(state: AppState, http: HttpRequest, row: AnyRow = ROW) -> Told:
         return Outcome([row], [row], kept=True)
 
     record = Record()
-    response = asyncio.run(answer(state, run, http, None, record))
+    response = asyncio.run(answer(AppOfOneState(state, run), http, record))
     keeps: tuple[bool, ...] = ()
     transaction = None
     if asked:
@@ -244,7 +243,7 @@ kinds = st.builds(
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[HttpRequest]:
-    """Requests of few kinds, so that shapes are met again and again."""
+    """Requests of few kinds, so that fingerprints are met again and again."""
     some = draw(st.lists(kinds, min_size=1, max_size=2))
     encode = draw(encoders)
     return [
@@ -266,8 +265,8 @@ def conversations(draw: st.DrawFn) -> list[HttpRequest]:
 def test_a_recognised_request_is_answered_as_if_it_were_read_in_full(
     requests: list[HttpRequest], max_rows: int | None, legacy: bool
 ) -> None:
-    recognising = state_with(Shapes(), max_rows=max_rows, legacy=legacy)
-    reading = state_with(Shapes(0), max_rows=max_rows, legacy=legacy)
+    recognising = state_with(max_rows=max_rows, legacy=legacy)
+    reading = state_with(0, max_rows=max_rows, legacy=legacy)
     for request in requests:
         assert told(recognising, request) == told(reading, request)
 
@@ -297,15 +296,15 @@ RECOGNISED = [
 @pytest.mark.parametrize("method, target, body", RECOGNISED)
 def test_which_requests_are_recognised(method: str, target: str, body: bytes | None) -> None:
     """Those whose body is None here are read in full unless all their text is the same."""
-    shapes = Shapes()
-    recognising, reading = state_with(shapes), state_with(Shapes(0))
+    recognising, reading = state_with(), state_with(0)
+    queries = recognising.queries
     for number, value in enumerate(("1", "2", "7", "99")):
         raw = target.replace("{}", value)
         path, _, query = raw.encode().partition(b"?")
         content = (body or b"").replace(b"%s", value.encode())
         request = HttpRequest(method, path, query, (), content)
         assert told(recognising, request) == told(reading, request)
-        assert shapes.counts.hits == (0 if number < 2 or body is None else number - 1)
+        assert queries.counts.hits == (0 if number < 2 or body is None else number - 1)
 
 
 @pytest.mark.parametrize("row", [ROW, AnyRow(ROW, page=0, body=b"[]"), AnyRow(ROW, total=None)])
@@ -313,7 +312,7 @@ def test_which_requests_are_recognised(method: str, target: str, body: bytes | N
     "guc", [{}, {"response_status": b"418"}, {"response_headers": b'[{"Vary":"x"}]'}]
 )
 def test_the_rows_and_what_sql_says_make_the_answer(row: AnyRow, guc: dict[str, bytes]) -> None:
-    recognising, reading = state_with(Shapes()), state_with(Shapes(0))
+    recognising, reading = state_with(), state_with(0)
     for value in range(4):
         request = HttpRequest(
             "GET", b"/clients", b"offset=1&id=gt.%d" % value, ((b"prefer", b"count=exact"),)
@@ -325,9 +324,11 @@ def test_the_rows_and_what_sql_says_make_the_answer(row: AnyRow, guc: dict[str, 
 # --- what makes a shape ----------------------------------------------------------------------
 
 
-def outline_of(target: str, headers: Headers = (), method: str = "GET") -> Outline | None:
+def fingerprint_of(
+    target: str, headers: Headers = (), method: str = "GET"
+) -> Fingerprint | None:
     path, _, query = target.encode().partition(b"?")
-    return outline(HttpRequest(method, path, query, headers), SentHeaders(headers))
+    return fingerprint(HttpRequest(method, path, query, headers), RequestHeaders(headers))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +344,7 @@ def outline_of(target: str, headers: Headers = (), method: str = "GET") -> Outli
     ],
 )
 def test_values_are_no_part_of_the_shape(one: str, other: str) -> None:
-    first, second = outline_of(one), outline_of(other)
+    first, second = fingerprint_of(one), fingerprint_of(other)
     assert first is not None
     assert second is not None
     assert first.key == second.key
@@ -374,7 +375,7 @@ def test_values_are_no_part_of_the_shape(one: str, other: str) -> None:
     ],
 )
 def test_all_else_is_part_of_the_shape(one: str, other: str) -> None:
-    first, second = outline_of(one), outline_of(other)
+    first, second = fingerprint_of(one), fingerprint_of(other)
     assert first is not None
     assert second is not None
     assert first.key != second.key
@@ -385,35 +386,35 @@ def test_all_else_is_part_of_the_shape(one: str, other: str) -> None:
     ["accept", "accept-profile", "content-profile", "content-type", "prefer", "range"],
 )
 def test_headers_that_shape_the_answer_are_part_of_the_shape(name: str) -> None:
-    plain = outline_of("/a?x=eq.1")
-    shaped = outline_of("/a?x=eq.1", ((name.encode(), b"1"),))
+    plain = fingerprint_of("/a?x=eq.1")
+    shaped = fingerprint_of("/a?x=eq.1", ((name.encode(), b"1"),))
     assert plain is not None
     assert shaped is not None
     assert plain.key != shaped.key
 
 
 def test_the_method_is_part_of_the_shape() -> None:
-    found = [outline_of("/a?x=eq.1", (), method) for method in ("GET", "HEAD", "DELETE")]
+    found = [fingerprint_of("/a?x=eq.1", (), method) for method in ("GET", "HEAD", "DELETE")]
     assert len({each.key for each in found if each is not None}) == 3
-    assert outline_of("/a", (), "QUERY") is None
+    assert fingerprint_of("/a", (), "QUERY") is None
 
 
 @pytest.mark.parametrize("target", ["/a?x=eq.%ff", "/a?x=%ff", f"/a?x=eq.{'1' * 5000}"])
 def test_what_is_not_understood_at_a_glance_has_no_shape(target: str) -> None:
-    assert outline_of(target) is None
+    assert fingerprint_of(target) is None
 
 
 @settings(max_examples=200, deadline=None)
 @given(found=st.lists(parameters(), max_size=4).map("&".join), value=texts)
-def test_a_filled_outline_is_that_outline(found: str, value: str) -> None:
-    first = outline(HttpRequest("GET", b"/a", found.encode(), ()), NO_HEADERS)
+def test_a_filled_fingerprint_is_that_fingerprint(found: str, value: str) -> None:
+    first = fingerprint(HttpRequest("GET", b"/a", found.encode(), ()), NO_HEADERS)
     assert first is not None
     holes = [part[2] for part in first.key[3] if len(part) == 3]
     given_texts = tuple(
         "(a,b)" if hole == "list" else "a" if hole == "argument" else value for hole in holes
     )
     query = filled(first.key, given_texts)
-    again = outline(HttpRequest("GET", b"/a", query, ()), NO_HEADERS)
+    again = fingerprint(HttpRequest("GET", b"/a", query, ()), NO_HEADERS)
     assert again is not None
     assert (again.key, again.texts) == (first.key, given_texts)
 
@@ -427,18 +428,18 @@ def many_requests() -> Iterator[HttpRequest]:
             yield HttpRequest("GET", b"/clients", b"limit=%d&id=eq.%d" % (number, value), ())
 
 
-def test_no_more_shapes_are_kept_than_wanted() -> None:
-    shapes = Shapes(10)
-    state = state_with(shapes)
+def test_no_more_queries_are_kept_than_wanted() -> None:
+    state = state_with(10)
+    queries = state.queries
     for request in many_requests():
         told(state, request)
-    assert shapes.counts.hits == 40
-    assert shapes.size <= 20
+    assert queries.counts.hits == 40
+    assert queries.size <= 20
 
 
 def test_a_bodys_names_are_part_of_the_shape() -> None:
-    shapes = Shapes()
-    state = state_with(shapes)
+    state = state_with()
+    queries = state.queries
     for names in ({"id": 1}, {"name": "a"}, {"id": 1, "name": "a"}):
         for _ in range(3):
             body = json.dumps(names).encode()
@@ -448,13 +449,4 @@ def test_a_bodys_names_are_part_of_the_shape() -> None:
             assert transaction is not None
             listed = ", ".join(f'"{name}"' for name in sorted(names))
             assert f'INSERT INTO "api"."clients" ({listed})' in transaction.statement.sql
-    assert shapes.counts.hits == 3
-
-
-def test_shapes_serve_one_schema_cache_only() -> None:
-    state = state_with(Shapes())
-    replace(state, authenticator=state_with(Shapes()).authenticator)
-    with pytest.raises(ValueError, match="another state"):
-        replace(state, cache=replace(CACHE, tables={}))
-    with pytest.raises(ValueError, match="another state"):
-        replace(state, transaction_rules=TransactionRules(max_rows=1))
+    assert queries.counts.hits == 3

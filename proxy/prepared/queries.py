@@ -1,13 +1,13 @@
-"""The shapes of requests that an app has met: how a request of one is known again.
+"""The prepared queries of an app: how a request of a known fingerprint is answered at once.
 
-In: an `HttpRequest`. Out: what it asks (`Asked`), as reading, planning and rendering it in
-full would give it, in a tenth of the time; or that it has to be done in full. Values are
-read by the functions that read them otherwise, and never become part of SQL.
+In: an `HttpRequest`. Out: its `BoundQuery`, as reading, planning and rendering it in full would
+give it, in a tenth of the time; or that it has to be done in full. Values are read by the
+functions that read them otherwise, and never become part of SQL.
 
-Keyed by the outline (`proxy.shapes.outline`), for writes and calls with a body also by the
-names in it. A `Shapes` belongs to one schema cache and one set of rules: whoever changes
-those makes a new one. A shape gets in when it is met for the second time, so that requests
-of all kinds, met once each, cost little and displace nothing.
+Keyed by the fingerprint (`proxy.prepared.fingerprint`), for writes and calls with a body also
+by the names in it. `PreparedQueries` belong to one schema cache and one set of rules: whoever
+changes those makes new ones. A query gets in when its fingerprint is met for the second time,
+so that requests of all kinds, met once each, cost little and displace nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from typing import Final, Literal, NamedTuple
 
 from pool.model import Argument
 from proxy.errors import ApiError
-from proxy.plan.model import FunctionCall, TableRead, TableWrite
+from proxy.lru import LRU
+from proxy.plan.model import DATABASE_PLANS
+from proxy.prepared.fingerprint import Fingerprint, Key, filled, fingerprint
+from proxy.prepared.query import BoundQuery
+from proxy.prepared.rules import QueryRules
+from proxy.prepared.template import Template, template_of
 from proxy.request.media_types import MediaType
 from proxy.request.model import (
     Action,
@@ -30,14 +35,11 @@ from proxy.request.model import (
     QueryParams,
 )
 from proxy.request.payload import parse_payload
-from proxy.shapes.asked import Asked
-from proxy.shapes.outline import Key, Outline, filled, outline
-from proxy.shapes.recent import Recent
-from proxy.shapes.sent import SentHeaders
-from proxy.shapes.template import Template, template_of
+from proxy.request.request_headers import RequestHeaders
+from proxy.schema_cache.model import SchemaCache
 
 Read = Callable[[HttpRequest], ApiRequest]
-Plan = Callable[[ApiRequest], Asked]
+Plan = Callable[[ApiRequest], BoundQuery]
 
 _CHARACTERS: Final = 8_000_000
 """Of SQL and names in the templates kept; each takes some five bytes of memory."""
@@ -47,7 +49,6 @@ _HEADER_BYTES: Final = 1_000_000
 _LONGEST_NAMES: Final = 4000
 _LARGE: Final = 32 * 1024
 """Bytes of a body that is not worth the care here."""
-_PLANS: Final = (TableRead, TableWrite, FunctionCall)
 _BODY_KINDS: Final = frozenset(("create", "update", "upsert", "call"))
 _SPECIAL_BODIES: Final = frozenset((b"[]", b"{}"))
 """Planned otherwise than other bodies with the same names: none."""
@@ -61,7 +62,7 @@ class Counts(NamedTuple):
 
 
 class _Body(NamedTuple):
-    """How the bodies of an outline are read; the names in them decide on the template."""
+    """How the bodies of a fingerprint are read; the names in them decide on the template."""
 
     content_type: MediaType
     query: QueryParams
@@ -69,9 +70,9 @@ class _Body(NamedTuple):
 
 
 class _Full(NamedTuple):
-    """The key of a template: the outline's, and what names the body has."""
+    """The key of a template: the fingerprint's, and what names the body has."""
 
-    outline: Key
+    fingerprint: Key
     names: frozenset[str] | None = None
     is_array: bool = False
 
@@ -79,60 +80,54 @@ class _Full(NamedTuple):
 _Known = Template | _Body | Literal["unfit"]
 
 
-class Shapes:
-    """The shapes that requests to one schema cache, under one set of rules, have had.
+class PreparedQueries:
+    """Those that requests to one schema cache, under one set of rules, have come to.
 
-    At most `entries` are kept, those used last; 0 keeps none and recognises nothing.
+    `schema` is None until the schema cache was loaded for the first time. At most `entries`
+    are kept, those used last; 0 keeps none and knows nothing again.
     """
 
-    def __init__(self, entries: int = 1000) -> None:
+    def __init__(
+        self, schema: SchemaCache | None, rules: QueryRules, entries: int = 1000
+    ) -> None:
+        self.schema: Final = schema
+        self.rules: Final = rules
         self._entries = entries
-        self._known: Recent[Key | _Full, _Known] = Recent(2 * entries, _CHARACTERS)
-        self._met: Recent[Key | _Full, bool] = Recent(2 * entries, _KEY_BYTES)
-        self._header_sets: Recent[Headers, SentHeaders] = Recent(_HEADER_SETS, _HEADER_BYTES)
+        self._known: LRU[Key | _Full, _Known] = LRU(2 * entries, _CHARACTERS)
+        self._met: LRU[Key | _Full, bool] = LRU(2 * entries, _KEY_BYTES)
+        self._header_sets: LRU[Headers, RequestHeaders] = LRU(_HEADER_SETS, _HEADER_BYTES)
         # Nobody else can write it, so that whatever holds it was made of a mark.
         self._mark = f"mark{secrets.token_hex(16)}"
-        self._owner: tuple[object, ...] | None = None
         self._requests = 0
         self._hits = 0
 
-    def belong_to(self, owner: tuple[object, ...]) -> None:
-        """Serve requests that depend on these very objects, and on no others.
-
-        Raises ValueError when it serves others already.
-        """
-        if self._owner is None:
-            self._owner = owner
-        elif any(one is not other for one, other in zip(self._owner, owner, strict=True)):
-            raise ValueError("these shapes belong to another state")
-
     @property
     def size(self) -> int:
-        """How many entries there are; writes have one more for all their shapes."""
+        """How many entries there are; writes have one more for all of a fingerprint."""
         return len(self._known)
 
     @property
     def counts(self) -> Counts:
         return Counts(self._requests, self._hits)
 
-    def sent(self, headers: Headers) -> SentHeaders:
+    def headers(self, headers: Headers) -> RequestHeaders:
         """What `headers` come to."""
-        sent = self._header_sets.get(headers)
-        if sent is None:
-            sent = SentHeaders(headers)
+        known = self._header_sets.get(headers)
+        if known is None:
+            known = RequestHeaders(headers)
             size = sum([len(name) + len(value) for name, value in headers])
-            self._header_sets.put(headers, sent, size)
-        return sent
+            self._header_sets.put(headers, known, size)
+        return known
 
-    def outline(self, http: HttpRequest, sent: SentHeaders) -> Outline | None:
-        """The outline to recognise `http` by, None when it must be read in full."""
+    def fingerprint(self, http: HttpRequest, headers: RequestHeaders) -> Fingerprint | None:
+        """What to know `http` again by, None when it must be read in full."""
         if not self._entries or len(http.body) > _LARGE:
             return None
         self._requests += 1
-        return outline(http, sent)
+        return fingerprint(http, headers)
 
-    def recognised(self, found: Outline, body: bytes) -> Asked | None:
-        """What the request with the outline `found` asks, None when its shape is new."""
+    def find(self, found: Fingerprint, body: bytes) -> BoundQuery | None:
+        """The query of the request with this fingerprint, None when that is new."""
         known = self._known.get(found.key)
         values: tuple[Argument, ...] = found.values
         if type(known) is _Body:
@@ -144,20 +139,22 @@ class Shapes:
         if type(known) is not Template:
             return None
         self._hits += 1
-        return known.filled(found.texts, values)
+        return known.bound(found.texts, values)
 
     def learn(
         self,
-        found: Outline,
+        found: Fingerprint,
         http: HttpRequest,
-        sent: SentHeaders,
-        asked: Asked,
+        headers: RequestHeaders,
+        query: BoundQuery,
         read: Read,
         plan: Plan,
     ) -> None:
-        """Note the shape of a request that was read in full, as `asked`."""
-        request = asked.request
-        if request.method != http.method or not isinstance(asked.planned.plan, _PLANS):
+        """Note that a request with this fingerprint was read in full, as `query`."""
+        request = query.prepared.request
+        if request.method != http.method or not isinstance(
+            query.prepared.planned.plan, DATABASE_PLANS
+        ):
             return
         values: tuple[Argument, ...] = found.values
         key: Key | _Full = found.key
@@ -174,9 +171,9 @@ class Shapes:
         if self._known.get(key) is not None:
             return
         if self._met.get(key) is None:
-            self._met.put(key, True, len(http.path) + len(http.query) + sent.weight + 200)
+            self._met.put(key, True, len(http.path) + len(http.query) + headers.weight + 200)
             return
-        template = self._template(found, http, asked, values, read, plan)
+        template = self._template(found, http, query, values, read, plan)
         if template is None:
             self._known.put(key, "unfit", 1000)
         else:
@@ -184,9 +181,9 @@ class Shapes:
 
     def _template(
         self,
-        found: Outline,
+        found: Fingerprint,
         http: HttpRequest,
-        asked: Asked,
+        query: BoundQuery,
         values: tuple[Argument, ...],
         read: Read,
         plan: Plan,
@@ -197,9 +194,9 @@ class Shapes:
             f"({mark})" if hole == "list" else mark
             for mark, hole in zip(marks, holes, strict=True)
         ]
-        query = filled(found.key, tuple(marks))
-        marked_http = HttpRequest(http.method, http.path, query, http.headers, http.body)
-        marked_found = outline(marked_http, SentHeaders(http.headers))
+        marked_query = filled(found.key, tuple(marks))
+        marked_http = HttpRequest(http.method, http.path, marked_query, http.headers, http.body)
+        marked_found = fingerprint(marked_http, RequestHeaders(http.headers))
         if marked_found is None or marked_found.key != found.key:
             return None
         marked_values: tuple[Argument, ...] = marked_found.values
@@ -213,7 +210,7 @@ class Shapes:
         except ApiError:
             return None
         return template_of(
-            asked, found.texts, values, marked, marked_found.texts, marked_values
+            query, found.texts, values, marked, marked_found.texts, marked_values
         )
 
 

@@ -1,0 +1,37 @@
+"""An app of one state, whose database is a function: for tests of the way of a request."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+
+from pool.model import Outcome, Run, Transaction
+from proxy.auth.model import Identity
+from proxy.cache.response_cache import ResponseCache
+from proxy.cache.setup import make_invalidation
+from proxy.cache.versions import Versions
+from proxy.errors import ApiError
+from proxy.request.request_headers import RequestHeaders
+from proxy.settings import Settings
+from proxy.state import AppState
+
+
+class AppOfOneState:
+    """Answers under `state`, which never gets newer; `run` is the database."""
+
+    def __init__(self, state: AppState, run: Run) -> None:
+        self.state = state
+        self._run = run
+
+    @cached_property
+    def cache(self) -> ResponseCache:
+        return ResponseCache(make_invalidation(Settings(), Versions(), lambda: None))
+
+    async def identify(self, headers: RequestHeaders) -> Identity:
+        return self.state.authenticator.identify(headers.headers, time.time())
+
+    async def run(self, transaction: Transaction) -> Outcome:
+        return await self._run(transaction)
+
+    async def newer(self, state: AppState, error: ApiError) -> None:
+        return None
