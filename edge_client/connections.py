@@ -44,8 +44,9 @@ class HttpClient(Protocol):
     ) -> Any:
         """A request to send."""
 
-    def send(self, request: Any, *, stream: bool) -> Any:
-        """Send it; the body is read by the caller."""
+    def send(self, request: Any, *, stream: bool, follow_redirects: bool) -> Any:
+        """Send it; the body is read by the caller. Redirects are never followed: whoever a
+        server names in one would be sent the token and the rows."""
 
 
 class Lease:
