@@ -175,7 +175,9 @@ def _redirects(status: int) -> bool:
 
 def _where_to(headers: Mapping[str, str]) -> str:
     place = headers.get("location", "elsewhere")
-    return f"the server redirects to {place}; redirects are not followed: ask there if it is yours"
+    return (
+        f"the server redirects to {place}; redirects are not followed: ask there if it is yours"
+    )
 
 
 def _code_in_header(headers: Mapping[str, str]) -> str | None:

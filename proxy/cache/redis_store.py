@@ -121,6 +121,17 @@ def unpack(data: bytes) -> tuple[Entry, Stamp] | None:
     return entry, packed.stamp
 
 
+def _kind_of(error: BaseException) -> str:
+    """What is wrong, in the system's words or by its class: what Redis or its client says
+    may quote the URL or the password that it was sent."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.strerror and not isinstance(at, RedisError):
+            return at.strerror
+        at = at.__cause__ or at.__context__
+    return type(error).__name__
+
+
 class RedisStore:
     """One app's share of a Redis.
 
@@ -138,6 +149,8 @@ class RedisStore:
             max_connections=_CONNECTIONS,
             redis_connect_func=self._connected,
         )
+        # What the URL says beyond place and password is read when a connection is made.
+        self._redis.connection_pool.make_connection()
         self._max_entry_bytes = max_entry_bytes
         self._name = ""
         self._run_id = ""
@@ -271,7 +284,9 @@ class RedisStore:
                 return await command()
         except _FAILURES as error:
             if self._trusted:
-                logger.warning("The shared cache is left alone for a while: %s", error)
+                logger.warning(
+                    "The shared cache is left alone for a while: %s", _kind_of(error)
+                )
             self._distrust()
             return None
 

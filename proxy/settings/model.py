@@ -511,7 +511,7 @@ class Settings:
             inherited=False,
             own=True,
         ),
-    ] = None
+    ] = field(default=None, repr=False)
     jwt_jwks_max_age: Annotated[
         float,
         Facts(

@@ -34,6 +34,15 @@ STATUSES = (300, 301, 302, 303, 307, 308)
 HEADERS = {"apikey": "the key", "X-Consistency-Token": "1"}
 
 
+async def all_of(asked: Any) -> None:
+    """Wait for a call, or for all rows of a stream."""
+    if inspect.isawaitable(asked):
+        await asked
+    else:
+        async for _ in asked:
+            pass
+
+
 def calls(db: Any) -> dict[str, Callable[[], Any]]:
     """One call of each way to ask."""
     table = db.table("t")
@@ -94,11 +103,7 @@ async def test_nobody_else_hears_of_a_call_that_is_awaited(
         ) as db:
             for call in calls(db).values():
                 with pytest.raises(RedirectError) as raised:
-                    asked = call()
-                    if inspect.isawaitable(asked):
-                        await asked
-                    else:
-                        [row async for row in asked]
+                    await all_of(call())
                 assert raised.value.status == status
         assert other.asked == []
     if http_client is not None:
