@@ -135,22 +135,26 @@ def _kind_of(error: BaseException) -> str:
 class RedisStore:
     """One app's share of a Redis.
 
-    `url` as `redis.from_url` reads it. Nothing is shared before `use`. Entries of more than
-    `max_entry_bytes` stay out. No method raises.
+    `url` as `redis.from_url` reads it; ValueError when it can't. Nothing is shared before
+    `use`. Entries of more than `max_entry_bytes` stay out. No method raises.
     """
 
     def __init__(self, url: str, max_entry_bytes: int) -> None:
-        # Its answers are typed for all that it may be told to decode.
-        self._redis: Any = Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=_CONNECTIONS,
-            redis_connect_func=self._connected,
-        )
-        # What the URL says beyond place and password is read when a connection is made.
-        self._redis.connection_pool.make_connection()
+        try:
+            # Its answers are typed for all that it may be told to decode.
+            self._redis: Any = Redis.from_url(
+                url,
+                socket_timeout=_TIMEOUT,
+                socket_connect_timeout=_TIMEOUT,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=_CONNECTIONS,
+                redis_connect_func=self._connected,
+            )
+            # What the URL says beyond place and password is read when a connection is made.
+            self._redis.connection_pool.make_connection()
+        except (RedisError, ValueError, TypeError):
+            # They quote it, and it may hold a password.
+            raise ValueError("the URL can't be used") from None
         self._max_entry_bytes = max_entry_bytes
         self._name = ""
         self._run_id = ""

@@ -30,14 +30,13 @@ def make_invalidation(
             raise SettingsError(["cache-store needs the extra edgerest[redis]"]) from error
         try:
             shared = RedisStore(settings.cache_store, settings.cache_max_entry_bytes)
-        except (ValueError, TypeError):
-            # Both quote the URL, which may hold a password.
+        except ValueError as error:
             raise SettingsError(
                 [
-                    "cache-store: the URL can't be used; write / ? # and @ in a password as %2F"
-                    " %3F %23 and %40"
+                    f"cache-store: {error}; write / ? # and @ in a password as %2F %3F %23 and"
+                    " %40"
                 ]
-            ) from None
+            ) from error
 
     def facts() -> Facts | None:
         cache = schema_cache()
