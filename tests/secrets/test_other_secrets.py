@@ -124,7 +124,7 @@ async def test_what_redis_says_of_a_password_is_not_passed_on(log: io.StringIO) 
     assert found_in(said) == [], said
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(password=passwords().filter(lambda text: "\0" not in text))
 def test_nothing_is_said_of_the_exporters_variables(log: io.StringIO, password: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
