@@ -219,6 +219,19 @@ def test_what_holds_no_password_is_shown() -> None:
         assert not is_showable(dsn)
 
 
+def test_a_dump_hides_passwords_unless_told_otherwise(tmp_path: Path) -> None:
+    config = tmp_path / "c"
+    config.write_text(
+        f'db-config = false\ndb-uri = "postgresql://u:{MARKER}@h/d"\n'
+        f'db-read-uris = "host=h password={MARKER}"\ncache-store = "redis://:{MARKER}@h"\n'
+    )
+    shown = CliRunner().invoke(main, ["--dump-config", str(config)])
+    assert shown.output.count('"***"') == 3
+    assert found_in(shown.output) == []
+    whole = CliRunner().invoke(main, ["--dump-config", "--secrets", str(config)])
+    assert whole.output.count(MARKER) == 3
+
+
 # --- the server ---------------------------------------------------------------------------
 
 SERVED = (
