@@ -210,6 +210,27 @@ def test_no_server_under_pyodide(in_pyodide: str) -> None:
     assert found == {"maybe_done": False}
 
 
+@pytest.mark.parametrize("name", IN_JAVASCRIPT)
+def test_no_example_follows_a_redirect(
+    packages: Path, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    with (
+        answering(lambda _: Answer()) as other,
+        answering(lambda _: Answer(307, headers={"Location": other.url})) as server,
+    ):
+        there = environment | {"EDGEREST_URL": server.url}
+        host = (
+            hosts.worker(packages, name, there, tmp_path)
+            if name.startswith("worker")
+            else hosts.edge_function(packages, name, there)
+        )
+        with host as url:
+            for answer in (httpx.get(url), httpx.post(url, json={"title": "x"})):
+                assert not answer.is_success
+        assert len(server.asked) == 2
+        assert other.asked == []
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed_under_pyodide(in_pyodide: str, status: int) -> None:
     with (

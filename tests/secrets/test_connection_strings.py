@@ -127,7 +127,7 @@ def log() -> Iterator[io.StringIO]:
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    # Of asyncio's, which names the selector.
+
     yield text
     root.removeHandler(handler)
     root.setLevel(level)
