@@ -311,7 +311,7 @@ def test_the_proxy_uri_is_an_http_url(uri: str, is_good: bool) -> None:
     else:
         (problem,) = problems(text)
         assert problem.startswith("openapi-server-proxy-uri: it is not an http or https URL")
-        assert uri not in problem
+        assert f"'{uri}'" not in problem
 
 
 def test_the_role_claim_key_must_be_a_path() -> None:
