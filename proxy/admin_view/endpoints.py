@@ -138,7 +138,8 @@ def guard(app: Quart, token: Callable[[], str | None], open_paths: Collection[st
 
     @app.before_request
     async def refuse() -> Response | None:
-        rule, headers = request.url_rule, request.headers
+        rule = request.url_rule
+        headers = {name.lower(): value for name, value in request.headers.items()}
         if rule is None or rule.rule in open_paths:
             return None
         client = request.scope.get("client")

@@ -151,7 +151,8 @@ class RedisStore:
                 redis_connect_func=self._connected,
             )
             # What the URL says beyond place and password is read when a connection is made.
-            self._redis.connection_pool.make_connection()
+            pool: Any = self._redis.connection_pool
+            pool.make_connection()
         except (RedisError, ValueError, TypeError):
             # They quote it, and it may hold a password.
             raise ValueError("the URL can't be used") from None

@@ -31,8 +31,10 @@ from tests.cli.processes import Running, start_edgerest
 from tests.ports import free_port
 from tests.secrets.marker import LEAST, MARKER, found_in
 
-SCHEMES = ("postgresql://", "postgres://", "postgress://", "postgresql//", "postgresql:/", "")
-SCHEMES += ("postgresql:", "Postgresql://", "jdbc:postgresql://", "http://", "postgresql:///")
+SCHEMES = (
+    *("postgresql://", "postgres://", "postgress://", "postgresql//", "postgresql:/", ""),
+    *("postgresql:", "Postgresql://", "jdbc:postgresql://", "http://", "postgresql:///"),
+)
 HOSTS = (
     "127.0.0.1:1",
     "127.0.0.1:x",
