@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quart import Quart
 
 from pool.embedded import EmbeddedPostgres
 from proxy.admin import Reports, admin_app
@@ -56,13 +58,18 @@ class Alive:
     stopping: bool = False
 
 
+@cache
+def app_with(token: str) -> Quart:
+    """The admin application, without a token when that is empty."""
+    return admin_app(Alive(), Reports(view=View(token=lambda: token or None)))
+
+
 async def status(
     path: str, method: str = "GET", peer: str | None = "192.0.2.1", **headers: str
 ) -> tuple[int, bytes]:
     """What the application answers to a request from `peer`, without a socket."""
     token = headers.pop("set_token", TOKEN)
-    app = admin_app(Alive(), Reports(view=View(token=lambda: token or None)))
-    client: Any = app.test_client()
+    client: Any = app_with(token).test_client()
     answer = await client.open(
         path,
         method=method,
