@@ -313,7 +313,9 @@ class EdgeClient(_Client[Sync]):
         deadline = time.monotonic() + effect.total
         lease = self._connections.lease()
         try:
-            response = lease.client.send(_built(lease.client, self.url, effect), stream=True)
+            response = lease.client.send(
+                _built(lease.client, self.url, effect), stream=True, follow_redirects=False
+            )
             try:
                 pieces = []
                 for piece in response.iter_bytes():
@@ -424,7 +426,9 @@ class AsyncEdgeClient(_Client[Async]):
             self._connections.give_back(lease)
 
     async def _exchange(self, client: Any, effect: Send) -> Reply:
-        response = await client.send(_built(client, self.url, effect), stream=True)
+        response = await client.send(
+            _built(client, self.url, effect), stream=True, follow_redirects=False
+        )
         try:
             pieces = [piece async for piece in response.aiter_bytes()]
         finally:

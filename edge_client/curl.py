@@ -1,4 +1,4 @@
-"""A request as a curl command, with `$TOKEN` in place of the token.
+"""A request as a curl command, with `$TOKEN`, `$APIKEY` … in place of what lets one in.
 
 In: the base URL and a request. Out: one line for a shell.
 """
@@ -11,6 +11,7 @@ from typing import Final
 from edge_client.operation import Request
 from edge_client.settings import DEADLINE_HEADER
 
+_SECRETS: Final = frozenset(("apikey", "x-api-key", "cookie", "proxy-authorization"))
 _LEFT_OUT: Final = frozenset((DEADLINE_HEADER, "x-request-id", "x-retry-count"))
 
 
@@ -26,6 +27,8 @@ def curl_command(base_url: str, request: Request) -> str:
         if name == "authorization":
             scheme = value.partition(" ")[0]
             words.append(f'-H "authorization: {scheme} $TOKEN"')
+        elif name in _SECRETS:
+            words.append(f'-H "{name}: ${name.upper().replace("-", "")}"')
         elif name not in _LEFT_OUT:
             words.append(f"-H {quote(f'{name}: {value}')}")
     if request.body is not None:

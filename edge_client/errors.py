@@ -62,6 +62,11 @@ class APIError(EdgeError):
         }
 
 
+class RedirectError(APIError):
+    """3xx: the server sends elsewhere, which is never followed. `headers["location"]` says
+    where to; in a browser nobody is told, and `status` is 0."""
+
+
 class AuthenticationError(APIError):
     """401: there is no token, or it is not (or no longer) good."""
 
@@ -145,8 +150,12 @@ def api_error(
     if not isinstance(told, dict):
         told = {}
     code = str(told.get("code") or _code_in_header(headers) or status)
-    kind = RowCountError if code == "PGRST116" else _BY_STATUS.get(status, APIError)
     message = told.get("message") or body[:300].decode("utf-8", "replace")
+    if _redirects(status):
+        kind: type[APIError] = RedirectError
+        message = told.get("message") or _where_to(headers)
+    else:
+        kind = RowCountError if code == "PGRST116" else _BY_STATUS.get(status, APIError)
     return kind(
         str(message or f"the server answered with status {status}"),
         code=code,
@@ -156,6 +165,18 @@ def api_error(
         request_id=headers.get("x-request-id") or request_id,
         headers=headers,
         attempts=attempts,
+    )
+
+
+def _redirects(status: int) -> bool:
+    """304 answers a condition and names no other place."""
+    return status == 0 or (300 <= status < 400 and status != 304)
+
+
+def _where_to(headers: Mapping[str, str]) -> str:
+    place = headers.get("location", "elsewhere")
+    return (
+        f"the server redirects to {place}; redirects are not followed: ask there if it is yours"
     )
 
 

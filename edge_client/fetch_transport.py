@@ -49,6 +49,9 @@ class FetchTransport(httpx.AsyncBaseTransport):
     Heeds httpx's read timeout, in seconds, for the headers and for each piece of a body.
     Raises httpx's exceptions: `ReadTimeout`, `ConnectError` where the platform says that
     there was no connection, `ReadError` for all else that fails.
+
+    Redirects are not followed. A browser does not tell what they say: such an answer has the
+    status 0 and no headers (Fetch standard, "opaque-redirect filtered response").
     """
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -60,7 +63,13 @@ class FetchTransport(httpx.AsyncBaseTransport):
             for name, value in request.headers.multi_items()
             if name not in _FETCH_DECIDES
         ]
-        options = {"method": request.method, "headers": to_js(headers), "signal": abort.signal}
+        options = {
+            "method": request.method,
+            "headers": to_js(headers),
+            "signal": abort.signal,
+            # Else fetch itself would send headers and body on, to wherever the answer says.
+            "redirect": "manual",
+        }
         if body:
             options["body"] = to_js(body)
         answer = await _step(js.fetch(str(request.url), **options), abort, seconds)

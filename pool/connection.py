@@ -11,18 +11,25 @@ refuses for a reason the others share, such as the password, is the last that is
 from __future__ import annotations
 
 import asyncio
+import configparser
 import random
 import socket
-from typing import Any, cast, get_args
+from typing import Any, Final, cast, get_args
 
 import asyncpg
 
-from pool.dsn import Source, Target
+from pool.dsn import Source, Target, reason_of
 from pool.errors import ConnectionFailed, PoolError
 from pool.joining import JoiningLoop
 from pool.model import IsolationLevel, Statement
 from pool.session import Session
 from pool.sqlstate import ASKS_NO_OTHER_HOST, REFUSES_PASSWORD
+
+_UNREACHABLE: Final = (
+    *(asyncpg.InterfaceError, asyncpg.InternalClientError, OSError),
+    # It has no class of its own for URIs, password and service files that make no sense.
+    *(ValueError, LookupError, TypeError, AttributeError, configparser.Error),
+)
 
 
 async def dial(
@@ -35,18 +42,18 @@ async def dial(
     kind = server_kind or target.server_kind
     if not target.hosts:
         return await _dial_host(target, kind)
-    hosts = list(target.hosts)
+    hosts = list(enumerate(target.hosts))
     if target.shuffles:
         random.shuffle(hosts)
     failures = []
     for wanted in ("standby", "any") if kind == "prefer-standby" else (kind,):
-        for host, port in hosts:
+        for number, (host, port) in hosts:
             try:
                 return await _dial_host(target, wanted, host, port)
             except ConnectionFailed as failure:
                 if (failure.sqlstate or "").startswith(ASKS_NO_OTHER_HOST):
                     raise
-                failures.append(f"{host}: {failure.reason}")
+                failures.append(f"{target.host_name(number)}: {failure.reason}")
     raise ConnectionFailed(f"no host can be used: {'; '.join(failures)}")
 
 
@@ -71,9 +78,11 @@ async def _dial_host(
             f"the database did not answer within {target.connect_timeout:g} seconds"
         ) from None
     except asyncpg.PostgresError as error:
-        raise ConnectionFailed(str(error), sqlstate=error.sqlstate) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
-        raise ConnectionFailed(f"the database can't be reached: {error}") from error
+        # Without the cause, whose text a traceback would show.
+        raise ConnectionFailed(reason_of(error, target), sqlstate=error.sqlstate) from None
+    except _UNREACHABLE as error:
+        reason = f"the database can't be reached: {reason_of(error, target)}"
+        raise ConnectionFailed(reason) from None
     # By its loop asyncpg finds the task that it runs in, of which only the real one knows;
     # whenever a query was cancelled, a task that is done stayed behind.
     private: Any = connection

@@ -4,14 +4,22 @@ In: `postgresql://…` or `host=… user=…`, and the environment. Out: a `Targ
 asyncpg and what asyncpg has no name for. asyncpg reads most of libpq's environment
 variables itself; the ones it does not know are read here. A `Source` is for those who
 connect again and again: what it says may change, as a password does.
+
+A DSN holds a password, and one that is written wrongly holds it anywhere. So nothing of a
+DSN gets into a text but through this module: what can't be read is told by its kind and
+place, never by quoting it; `reason_of` says what a driver or server said, without its words
+where these may name a part of a password; `is_showable` tells what may be shown as it is.
+
 Source: PostgreSQL docs, "Connection Strings", "Parameter Key Words", "Environment
-Variables".
+Variables"; for the ends of user and password, `conninfo_uri_parse_options` in libpq.
 """
 
 from __future__ import annotations
 
+import configparser
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -38,6 +46,24 @@ _NOT_FOR_ASYNCPG: Final = frozenset(
         *("sslkeylogfile", "sslsni", "tcp_user_timeout"),
     }
 )
+_FOR_ASYNCPG: Final = frozenset(
+    {
+        *("application_name", "database", "dbname", "host", "krbsrvname", "gsslib", "options"),
+        *("passfile", "password", "port", "service", "servicefile", "ssl", "sslcert", "sslcrl"),
+        *("sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert", "user"),
+        *("ssl_max_protocol_version", "ssl_min_protocol_version", "target_session_attrs"),
+    }
+)
+_SECRETS: Final = ("password", "sslpassword", "scram_client_key", "scram_server_key")
+_FREE: Final = (*_SECRETS, "options")
+_PLACES: Final = ("host", "hostaddr")
+_SEPARATOR: Final = re.compile(r"[=;&?@:]")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*+")
+_ESCAPE: Final = "write / ? # and @ in a user name or password as %2F %3F %23 and %40"
+# What may stand in each part of a URI as it is; "%" because it may be escaped already.
+_IN_USER: Final = "%!$&'()*+,;=:~"
+_IN_HOST: Final = "%[]:,!$&'()*+;=~"
+_IN_PATH: Final = "/%!$&'()*+,;=:@~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +82,22 @@ class Target:
     `user_timeout`: milliseconds that sent bytes may stay unacknowledged, 0 for the system's
     own. `hosts`: names and ports when there are several, tried in this order, or in any
     when `shuffles`; each gets `connect_timeout` seconds. `server_kind`: the kind of server
-    wanted (`target_session_attrs`).
+    wanted (`target_session_attrs`). `doubtful`: what was taken for a host, a database or an
+    option may be a part of a password that was not escaped.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     connect_timeout: float = _DEFAULT_CONNECT_TIMEOUT
     keepalive: Keepalive | None = Keepalive()
     user_timeout: int = _DEFAULT_USER_TIMEOUT
-    hosts: tuple[tuple[str, int], ...] = ()
+    hosts: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     shuffles: bool = False
     server_kind: str = "any"
+    doubtful: bool = False
+
+    def host_name(self, number: int) -> str:
+        """What the host of this number, from 0 on, is called in a message."""
+        return f"host {number + 1}" if self.doubtful else self.hosts[number][0]
 
     @property
     def database(self) -> str:
@@ -120,16 +152,69 @@ def parse_dsn(dsn: str, *, application_name: str, env: Mapping[str, str]) -> Tar
     `application_name` is what the connections call themselves unless the DSN or PGAPPNAME
     says otherwise.
     """
+    try:
+        base, parameters, doubtful = _parts(dsn)
+        return _target(base, parameters, application_name, env, doubtful)
+    except ValueError:
+        # Of urllib's, which quote: unbalanced brackets, characters that can't be encoded.
+        raise ConnectionFailed(f"the connection string can't be read; {_ESCAPE}") from None
+
+
+def is_showable(dsn: str) -> bool:
+    """Whether `dsn` holds no password for certain, so that it may be shown as it is."""
+    try:
+        target = parse_dsn(dsn, application_name="", env={})
+    except ConnectionFailed:
+        return False
+    base, parameters, _ = _parts(dsn)
+    account = urlsplit(base).netloc.rpartition("@")[0]
+    return not (target.doubtful or ":" in account or any(map(parameters.get, _SECRETS)))
+
+
+def reason_of(error: Exception, target: Target) -> str:
+    """What `error`, of connecting to `target`, says; only its kind where its text may quote
+    a part of a password."""
+    if isinstance(error, configparser.Error):
+        # It quotes lines of the service file.
+        return f"the service file can't be read ({type(error).__name__})"
+    if not target.doubtful:
+        return str(error) or type(error).__name__
+    said = error.strerror if isinstance(error, OSError) else None
+    return (
+        f"{said or type(error).__name__} (names are not shown, for the connection string"
+        f" is doubtful; {_ESCAPE})"
+    )
+
+
+def _parts(dsn: str) -> tuple[str, dict[str, str], bool]:
+    """The URI without its query, the parameters, and whether any may be a password's part:
+    a further `@` may end it, a name that is no option's may stand in it, and another
+    notation's separator may come before it (`user=u;password=p`)."""
     text = dsn.strip()
     if text.startswith(("postgresql://", "postgres://")):
         base, parameters = _split_uri(text)
     else:
         base, parameters = "postgresql://", dict(_pairs(text))
-    return _target(base, parameters, application_name, env)
+    url = urlsplit(base)
+    account, _, places = url.netloc.rpartition("@")
+    names = [account.partition(":")[0], url.path, places.replace(":", "")]
+    for key, value in parameters.items():
+        if key not in _FREE:
+            names.append(value.replace(":", "") if key in _PLACES else value)
+    doubtful = (
+        any(map(_SEPARATOR.search, names))
+        or text.count("@") > url.netloc.count("@")
+        or not parameters.keys() <= _NOT_FOR_ASYNCPG | _FOR_ASYNCPG
+    )
+    return base, parameters, doubtful
 
 
 def _target(
-    base: str, parameters: dict[str, str], application_name: str, env: Mapping[str, str]
+    base: str,
+    parameters: dict[str, str],
+    application_name: str,
+    env: Mapping[str, str],
+    doubtful: bool,
 ) -> Target:
     name = (
         parameters.get("application_name")
@@ -159,6 +244,7 @@ def _target(
         hosts=_several_hosts(base, passed, env),
         shuffles=spread == "random",
         server_kind=kind or "any",
+        doubtful=doubtful,
     )
 
 
@@ -200,7 +286,7 @@ def _port(text: str) -> int:
         return int(text)
     except ValueError:
         raise ConnectionFailed(
-            f'invalid integer value "{text}" for connection option "port"'
+            f'invalid integer value for connection option "port"; {_ESCAPE}'
         ) from None
 
 
@@ -222,20 +308,28 @@ def _number(source: Mapping[str, str], name: str) -> int:
         return max(int(value), 0)
     except ValueError:
         raise ConnectionFailed(
-            f'invalid integer value "{value}" for connection option "{name}"'
+            f'invalid integer value for connection option "{name}"'
         ) from None
 
 
 def _split_uri(text: str) -> tuple[str, dict[str, str]]:
-    base, _, query = text.partition("?")
-    try:
-        urlsplit(base)
-        # In libpq a plus sign is itself, not a space.
-        plain = query.replace("+", "%2B")
-        pairs = parse_qsl(plain, keep_blank_values=True, strict_parsing=bool(plain))
-    except ValueError as error:
-        raise ConnectionFailed(f"the connection URI can't be read: {error}") from None
-    parameters = dict(pairs)
+    """As libpq splits it: user and password end at the first `@` if no `/` comes before."""
+    scheme, _, rest = text.partition("://")
+    account, at, after = rest.partition("@")
+    if not at or "/" in account:
+        account, at, after = "", "", rest
+    authority = re.split("[/?]", after, maxsplit=1)[0]
+    path, _, query = after[len(authority) :].partition("?")
+    if "@" in authority:
+        raise ConnectionFailed(f'there is an "@" in the name of a host; {_ESCAPE}')
+    base = (
+        f"{scheme}://{quote(account, _IN_USER)}{at}{quote(authority, _IN_HOST)}"
+        f"{quote(path, _IN_PATH)}"
+    )
+    urlsplit(base)
+    # In libpq a plus sign is itself, not a space.
+    plain = query.replace("+", "%2B")
+    parameters = dict(parse_qsl(plain, keep_blank_values=True, strict_parsing=bool(plain)))
     # JDBC's spelling, which libpq accepts in URIs.
     if parameters.pop("ssl", None) == "true":
         parameters.setdefault("sslmode", "require")
@@ -247,11 +341,11 @@ def _pairs(text: str) -> Iterable[tuple[str, str]]:
     at, end = 0, len(text)
     while at < end:
         equals = text.find("=", at)
-        name = text[at:equals].strip() if equals >= 0 else text[at:].strip()
-        if equals < 0 or not name or len(name.split()) > 1:
+        name = text[at:equals].strip() if equals >= 0 else ""
+        if not _NAME.fullmatch(name):
             raise ConnectionFailed(
-                f'missing "=" after "{name.split()[0] if name else text[at:]}"'
-                " in connection info string"
+                f'missing "=" after a keyword, from character {at + 1} of the connection'
+                " info string on; a URI begins with postgresql:// or postgres://"
             )
         at = equals + 1
         while at < end and text[at].isspace():

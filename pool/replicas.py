@@ -107,7 +107,7 @@ class _Server:
 class _Replica:
     """A replica's pool and what is known of it; `scopes` are those of its running reads."""
 
-    uri: str
+    uri: str = field(repr=False)
     pool: Pool
     server: _Server
     reason: str = _UNCHECKED

@@ -2,7 +2,8 @@
 
 In: a `Health` and `Reports`. Out: an ASGI application (Quart) with the paths of
 `ENDPOINTS`; as in PostgREST the method does not matter, answers without content have no
-body, and anything else is 404.
+body, and anything else is 404. What PostgREST lacks is for this machine, or who has the
+token (`proxy.admin_view.access`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 from quart import Quart, abort, request
 from quart import Response as QuartResponse
 
-from proxy.admin_view.endpoints import View, add_view
+from proxy.admin_view.endpoints import View, add_view, guard
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _JSON: Final = "application/json; charset=utf-8"
@@ -78,6 +79,8 @@ class Endpoint:
     path: str
     doc: str
     answer: Answer
+    own: bool = False
+    """Whether PostgREST has no such path."""
 
 
 def _live(health: Health, _: Reports) -> QuartResponse:
@@ -136,6 +139,7 @@ ENDPOINTS: Final = (
         "The settings in use, those of the database included, as a configuration file."
         " Secrets, `db-uri` and the values of `app.settings` are shown as `***`.",
         _config,
+        own=True,
     ),
 )
 
@@ -165,6 +169,9 @@ def admin_app(health: Health, reports: Reports) -> Quart:
         )
 
     add_view(app, reports.view)
+    # A path that is added later is not among them unless somebody says so.
+    as_in_postgrest = {endpoint.path for endpoint in ENDPOINTS if not endpoint.own}
+    guard(app, reports.view.token, as_in_postgrest)
 
     @app.errorhandler(404)
     @app.errorhandler(405)

@@ -318,10 +318,14 @@ def ready(config: Path | None, app: str | None) -> int:
 
 @main.command("dump-config", hidden=True)
 @CONFIG
+@click.option("--secrets", is_flag=True, help="Show db-uri and its like with their passwords.")
 @_telling
-def dump_config(config: Path | None) -> None:
-    """Print every setting with its value, those of the database included."""
-    from proxy.settings.dump import dump_apps
+def dump_config(config: Path | None, secrets: bool) -> None:
+    """Print every setting with its value, those of the database included.
+
+    Addresses with a password are shown as ***, unless --secrets is given.
+    """
+    from proxy.settings.dump import Hides, dump_apps
 
     async def found(_: Pool, settings: Settings) -> Settings:
         return settings
@@ -332,7 +336,8 @@ def dump_config(config: Path | None) -> None:
     loaded = _load(config)
     apps = [NamedApp(app.name, used(app.settings)) for app in loaded.apps]
     settings = loaded.settings if apps else used(loaded.settings)
-    click.echo(dump_apps(settings, apps), nl=False)
+    hides: Hides = "nothing" if secrets else "passwords"
+    click.echo(dump_apps(settings, apps, hides), nl=False)
 
 
 @main.command(hidden=True)

@@ -34,8 +34,10 @@ def _reader(file: Path, last: str) -> Callable[[], str]:
         nonlocal last
         try:
             last = file.read_text(encoding="utf-8").strip() or last
-        except (OSError, UnicodeDecodeError) as error:
-            logger.warning("The file '%s' of a database's URI can't be read: %s", file, error)
+        except (OSError, ValueError) as error:
+            # Without its name: a URI that begins with @ by mistake would be taken for one.
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            logger.warning("The file of a database's URI can't be read: %s", reason)
         return last
 
     return read

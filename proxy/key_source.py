@@ -97,9 +97,11 @@ class KeySource:
         try:
             async with asyncio.timeout(self._timeout):
                 keys = parse_jwks(await _fetch(self._uri))
-        except (httpx.HTTPError, OSError, ValueError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TimeoutError) as error:
             if not self._failing:
-                reason = str(error) or type(error).__name__
+                # What httpx says of a URL that it can't read quotes it.
+                said = "" if isinstance(error, httpx.InvalidURL) else str(error)
+                reason = said or type(error).__name__
                 kept = "the old ones serve" if self.keys else "there are none yet"
                 logger.warning("jwt-jwks-uri: no keys, %s: %s", kept, reason)
             self._failing = True
@@ -124,7 +126,7 @@ async def _fetch(uri: str) -> bytes:
         client.stream("GET", uri, headers=headers) as response,
     ):
         if response.is_redirect:
-            raise ValueError(f"redirected to {response.headers['location']}; set that instead")
+            raise ValueError(f"redirected to {_place_in(response)}; set that instead")
         if response.status_code != 200:
             raise ValueError(f"answered {response.status_code}")
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -135,3 +137,12 @@ async def _fetch(uri: str) -> bytes:
             if len(body) > MAX_BODY:
                 raise ValueError(f"the answer is longer than {MAX_BODY} bytes")
         return bytes(body)
+
+
+def _place_in(response: httpx.Response) -> str:
+    """Where Location says, without what may be repeated there of our URI's query."""
+    try:
+        place = httpx.URL(response.headers.get("location", ""))
+    except httpx.InvalidURL:
+        return "no URL"
+    return str(place.copy_with(username=None, password=None, query=None, fragment=None))

@@ -1,19 +1,18 @@
 """The admin view over HTTP: a document, a page that shows it, and actions.
 
-In: what is asked for and done (`View`). Out: routes of the admin server. Looking is free to
-whoever reaches the admin server, as /metrics is; acting needs the bearer token that
-`admin-server-token` names, in a header, which no other site can make a browser send.
+In: what is asked for and done (`View`). Out: routes of the admin server. Who may look,
+`proxy.admin_view.access` says; acting needs the bearer token that `admin-server-token` names,
+even on this machine.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -21,6 +20,7 @@ from typing import Any, Final
 from quart import Quart, Response, request
 
 from pool import PoolError
+from proxy.admin_view.access import has_token, is_local
 from proxy.cache.purge import PurgeError
 
 Json = dict[str, Any]
@@ -133,12 +133,30 @@ def content_security_policy(html: str) -> str:
     )
 
 
+def guard(app: Quart, token: Callable[[], str | None], open_paths: Collection[str]) -> None:
+    """Have `app` answer nothing but `open_paths` to who is elsewhere and has no token."""
+
+    @app.before_request
+    async def refuse() -> Response | None:
+        rule = request.url_rule
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if rule is None or rule.rule in open_paths:
+            return None
+        client = request.scope.get("client")
+        peer = None if client is None else client[0]
+        if is_local(peer, headers) or has_token(token(), headers.get("authorization", "")):
+            return None
+        return _problem(
+            403,
+            "This is answered on this machine only, or with the bearer token that"
+            " admin-server-token names",
+        )
+
+
 def _refusal(token: str | None, authorization: str) -> Response | None:
-    if token is None:
+    if not token:
         return _problem(403, "Set admin-server-token to act on apps")
-    scheme, _, given = authorization.partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), token.encode())
-    if scheme.lower() == "bearer" and same:
+    if has_token(token, authorization):
         return None
     response = _problem(401, "This needs the bearer token that admin-server-token names")
     response.headers["WWW-Authenticate"] = "Bearer"
@@ -159,8 +177,10 @@ def _json(value: Json, status: int = 200) -> Response:
     body = json.dumps(value, ensure_ascii=False)
     response = Response(body, status, content_type="application/json; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 def _problem(status: int, message: str) -> Response:
-    return _json({"message": message}, status)
+    error = {"code": f"EDGE{status}", "message": message, "details": None, "hint": None}
+    return _json(error, status)

@@ -49,7 +49,7 @@ def _app_report(apps: Apps, name: str) -> AppReport | None:
     return AppReport(
         ready=served.ready,
         schema_cache=_schema_cache(served),
-        config=dump_settings(served.app.settings, redacted=True),
+        config=dump_settings(served.app.settings, hides="secrets"),
     )
 
 
@@ -71,9 +71,9 @@ def _schema_caches(apps: Apps) -> bytes:
 def _config(apps: Apps) -> str:
     if not apps.named:
         used = (each.app.settings for each in apps.served.values())
-        return dump_settings(next(used, apps.settings), redacted=True)
+        return dump_settings(next(used, apps.settings), hides="secrets")
     return dump_apps(
         apps.settings,
         [NamedApp(name, each.app.settings) for name, each in apps.served.items()],
-        redacted=True,
+        hides="secrets",
     )

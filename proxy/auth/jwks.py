@@ -56,10 +56,15 @@ def merged_keys(secret: KeySet | None, published: KeySet) -> KeySet:
 def check_uri(uri: str, *, allow_http: bool) -> None:
     """Raise ValueError unless keys may be fetched from `uri`: by https, or by http from this
     very machine or when that is allowed, for who can change the answer can sign tokens."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        # It quotes what it takes for the port, which may be a part of a password.
+        raise ValueError("is not an https URL with a good host and port") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("is not an https URL")
-    if parts.username is not None or parts.fragment or parts.port == 0:
+    if parts.username is not None or parts.fragment or port == 0:
         raise ValueError("must have no user, password and fragment")
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
         raise ValueError("must be https, unless jwt-jwks-allow-http is set")

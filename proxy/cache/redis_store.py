@@ -121,23 +121,41 @@ def unpack(data: bytes) -> tuple[Entry, Stamp] | None:
     return entry, packed.stamp
 
 
+def _kind_of(error: BaseException) -> str:
+    """What is wrong, in the system's words or by its class: what Redis or its client says
+    may quote the URL or the password that it was sent."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.strerror and not isinstance(at, RedisError):
+            return at.strerror
+        at = at.__cause__ or at.__context__
+    return type(error).__name__
+
+
 class RedisStore:
     """One app's share of a Redis.
 
-    `url` as `redis.from_url` reads it. Nothing is shared before `use`. Entries of more than
-    `max_entry_bytes` stay out. No method raises.
+    `url` as `redis.from_url` reads it; ValueError when it can't. Nothing is shared before
+    `use`. Entries of more than `max_entry_bytes` stay out. No method raises.
     """
 
     def __init__(self, url: str, max_entry_bytes: int) -> None:
-        # Its answers are typed for all that it may be told to decode.
-        self._redis: Any = Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=_CONNECTIONS,
-            redis_connect_func=self._connected,
-        )
+        try:
+            # Its answers are typed for all that it may be told to decode.
+            self._redis: Any = Redis.from_url(
+                url,
+                socket_timeout=_TIMEOUT,
+                socket_connect_timeout=_TIMEOUT,
+                retry=Retry(NoBackoff(), 0),
+                max_connections=_CONNECTIONS,
+                redis_connect_func=self._connected,
+            )
+            # What the URL says beyond place and password is read when a connection is made.
+            pool: Any = self._redis.connection_pool
+            pool.make_connection()
+        except (RedisError, ValueError, TypeError):
+            # They quote it, and it may hold a password.
+            raise ValueError("the URL can't be used") from None
         self._max_entry_bytes = max_entry_bytes
         self._name = ""
         self._run_id = ""
@@ -271,7 +289,9 @@ class RedisStore:
                 return await command()
         except _FAILURES as error:
             if self._trusted:
-                logger.warning("The shared cache is left alone for a while: %s", error)
+                logger.warning(
+                    "The shared cache is left alone for a while: %s", _kind_of(error)
+                )
             self._distrust()
             return None
 

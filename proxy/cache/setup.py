@@ -31,7 +31,12 @@ def make_invalidation(
         try:
             shared = RedisStore(settings.cache_store, settings.cache_max_entry_bytes)
         except ValueError as error:
-            raise SettingsError([f"cache-store: {error}"]) from error
+            raise SettingsError(
+                [
+                    f"cache-store: {error}; write / ? # and @ in a password as %2F %3F %23 and"
+                    " %40"
+                ]
+            ) from error
 
     def facts() -> Facts | None:
         cache = schema_cache()

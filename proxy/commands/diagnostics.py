@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from copy import copy
 from typing import TextIO
 
 from proxy.observability.logs import CURRENT_APP
@@ -25,7 +26,28 @@ class Diagnostics(logging.Formatter):
         """The line; with several apps the one that it is about is named first."""
         app = CURRENT_APP.get()
         record.app = f"apps.{app}: " if app else ""
+        if record.name.startswith("opentelemetry"):
+            record = _without_words(record)
         return super().format(record)
+
+
+def _without_words(record: logging.LogRecord) -> logging.LogRecord:
+    """What the exporter says, without what it quotes: the headers and the endpoint of the
+    OTEL_* variables may hold passwords. Numbers and the classes of errors are kept."""
+    kept = copy(record)
+    given = record.args if isinstance(record.args, tuple) else ()
+    kept.args = tuple(map(_kind_of, given))
+    kept.exc_info, kept.exc_text = None, None
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        kept.msg = f"{kept.msg} ({type(error).__name__})"
+    return kept
+
+
+def _kind_of(value: object) -> object:
+    if isinstance(value, int | float):
+        return value
+    return type(value).__name__ if isinstance(value, BaseException) else "…"
 
 
 def start_diagnostics(level: LogLevel, stream: TextIO | None = None) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at pool and caches, for the workers that nobody asks."""
 
+_NEVER_LOGGED: Final = ("authorization", "cookie", "apikey", "proxy-authorization")
 _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -214,12 +215,13 @@ def tracing_is_installed() -> bool:
 
 def log_rules(settings: Settings) -> LogRules:
     """What the settings say about the access log."""
-    trace = settings.server_trace_header
+    trace = (settings.server_trace_header or "").lower()
     return LogRules(
         level=settings.log_level,
         format=settings.log_format,
         queries=settings.log_query,
-        trace_header=trace.lower().encode() if trace else None,
+        # A request may be told by its token, but no line of a log.
+        trace_header=trace.encode() if trace and trace not in _NEVER_LOGGED else None,
     )
 
 

@@ -55,8 +55,8 @@ def find_faults(settings: Settings) -> Iterator[tuple[str, str]]:
     if proxy_uri is not None and not _is_proxy_uri(proxy_uri):
         yield (
             "openapi-server-proxy-uri",
-            f"openapi-server-proxy-uri: '{proxy_uri}' is not an http or https URL without"
-            " user and query; write e.g."
+            "openapi-server-proxy-uri: it is not an http or https URL without user and query;"
+            " write e.g."
             ' openapi-server-proxy-uri = "https://example.com:8443/basePath"',
         )
     docs_path = settings.openapi_docs_path
@@ -70,8 +70,9 @@ def find_faults(settings: Settings) -> Iterator[tuple[str, str]]:
         # It may hold a password, so it is not shown.
         yield (
             "cache-store",
-            "cache-store: it is no URL that begins with redis://, rediss:// or unix://; write"
-            ' e.g. cache-store = "redis://localhost:6379/0"',
+            "cache-store: it is no URL that begins with redis://, rediss:// or unix://, or has"
+            " / ? # or @ in a password, to be written as %2F %3F %23 and %40; write e.g."
+            ' cache-store = "redis://localhost:6379/0"',
         )
     yield from _find_token_faults(settings)
 
@@ -139,7 +140,13 @@ def _is_docs_path(text: str) -> bool:
 def _is_redis_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("redis", "rediss", "unix") and parts.port != 0
+        at_end = "@" in f"{parts.path}{parts.query}{parts.fragment}"
+        return (
+            parts.scheme in ("redis", "rediss", "unix")
+            and parts.port != 0
+            # A password that was not escaped would be taken for the name of the host.
+            and not at_end
+        )
     except ValueError:
         return False
 

@@ -1,7 +1,7 @@
 """Settings as text: what `--dump-config` and `--example` print.
 
-In: `Settings`, or the table alone. Out: a configuration file. A dump read back gives the
-same settings; as in PostgREST it shows the secrets, unless it is told not to.
+In: `Settings`, or the table alone. Out: a configuration file. A dump of everything, read
+back, gives the same settings.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
 
+from pool.dsn import is_showable
 from proxy.settings.model import TABLE, Setting, Settings
 from proxy.settings.tables import NamedApp, settings_of_app
 
@@ -21,44 +22,58 @@ _COMMENT_WIDTH = 88
 HIDDEN: Final = "***"
 """What stands for a secret."""
 
+Hides = Literal["nothing", "passwords", "secrets"]
+"""What a dump does not show: `passwords` are the addresses that hold one, or may, because
+they can't be read; `secrets` all that lets somebody in, and `app.settings`, which may."""
 
-def dump_settings(settings: Settings, *, redacted: bool = False) -> str:
-    """Every setting with its value, sorted by key.
 
-    `redacted`: secrets are hidden, and all of `app.settings`, which may hold some.
-    """
-    return _text(_lines(settings, TABLE, redacted), _free_lines(settings, redacted))
+def dump_settings(settings: Settings, hides: Hides = "nothing") -> str:
+    """Every setting with its value, sorted by key."""
+    return _text(_lines(settings, TABLE, hides), _free_lines(settings, hides))
 
 
 def _text(*lines: Iterable[str]) -> str:
     return "\n".join(sorted(itertools.chain(*lines))) + "\n"
 
 
-def _lines(settings: Settings, rows: Iterable[Setting], redacted: bool) -> Iterator[str]:
+def _lines(settings: Settings, rows: Iterable[Setting], hides: Hides) -> Iterator[str]:
     for setting in rows:
         value = getattr(settings, setting.attribute)
         # Whether there is a secret is no secret.
-        hidden = redacted and setting.secret and value
+        hidden = bool(value) and _hides(hides, setting, value)
         yield f"{setting.key} = {_quote(HIDDEN) if hidden else _literal(setting, value)}"
 
 
-def _free_lines(settings: Settings, redacted: bool) -> Iterator[str]:
+def _hides(hides: Hides, setting: Setting, value: Any) -> bool:
+    if hides == "passwords":
+        return not _HOLDS_NO_PASSWORD.get(setting.key, lambda _: True)(value)
+    return hides == "secrets" and setting.secret
+
+
+_HOLDS_NO_PASSWORD: Final[dict[str, Callable[[Any], bool]]] = {
+    "db-uri": is_showable,
+    "db-read-uris": lambda uris: all(map(is_showable, uris)),
+    "cache-store": lambda url: "@" not in url and "?" not in url,
+}
+
+
+def _free_lines(settings: Settings, hides: Hides) -> Iterator[str]:
     """`app.settings.*`, whose names are the user's."""
     for name, value in settings.app_settings:
-        yield f"{_key(name)} = {_quote(HIDDEN if redacted else value)}"
+        yield f"{_key(name)} = {_quote(HIDDEN if hides == 'secrets' else value)}"
 
 
-def dump_apps(settings: Settings, apps: Sequence[NamedApp], *, redacted: bool = False) -> str:
+def dump_apps(settings: Settings, apps: Sequence[NamedApp], hides: Hides = "nothing") -> str:
     """The same of several apps: the process's settings, then a table for each app.
 
     Without apps `settings` are those of the only one.
     """
     if not apps:
-        return dump_settings(settings, redacted=redacted)
-    parts = [_text(_lines(settings, [row for row in TABLE if row.process_wide], redacted))]
+        return dump_settings(settings, hides)
+    parts = [_text(_lines(settings, [row for row in TABLE if row.process_wide], hides))]
     for app in apps:
-        own = _lines(app.settings, settings_of_app(), redacted)
-        free = _free_lines(app.settings, redacted)
+        own = _lines(app.settings, settings_of_app(), hides)
+        free = _free_lines(app.settings, hides)
         parts.append(f"[apps.{app.name}]\n{_text(own, free)}")
     return "\n".join(parts)
 

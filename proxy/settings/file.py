@@ -78,9 +78,11 @@ def _resolve(
             return "$"
         value = found.get(table + name, found.get(name, environ.get(name)))
         if value is None:
+            # Named by its place: in a password it may be a part of that.
             problems.append(
-                f"{key}: $({name}) is neither a key of the file nor an environment variable;"
-                f" set {name}, or write $$({name}) for the text itself"
+                f"{key}: the $(…) at its character {match.start() + 1} names neither a key of"
+                " the file nor an environment variable; set that, or write $$(…) for the text"
+                " itself"
             )
         return str(value)
 

@@ -26,8 +26,8 @@ class Layer:
     was written, so that the layers below are asked.
     """
 
-    written: Mapping[str, Raw] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Raw] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     variable_prefix: str = "PGRST_"
     blank_is_default: bool = False
 

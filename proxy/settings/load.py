@@ -195,8 +195,10 @@ def read_value(setting: Setting, name: str, raw: Raw) -> Any:
     except ValueError as error:
         shown = str(raw)
         shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+        # Who writes a password there must not find it in a log.
+        what = "it" if setting.secret else f"'{shown}'"
         raise SettingsError(
-            [f"{name}: '{shown}' {error}; write e.g. {_example(setting, name)}"]
+            [f"{name}: {what} {error}; write e.g. {_example(setting, name)}"]
         ) from None
 
 
@@ -251,17 +253,21 @@ def _read_config(path: Path) -> str:
 
 def _read_named(attribute: str, name: str) -> str:
     key = attribute.replace("_", "-")
+    # A secret may begin with @, so what was taken for the name of a file is not shown.
     try:
         return Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = error.strerror or type(error).__name__
         raise SettingsError(
-            [f"{key}: the file '{name}' can't be read: {reason}; name a file that can"]
-        ) from error
-    except UnicodeDecodeError as error:
+            [f"{key}: the file that it names with @ can't be read: {reason}; name one that can"]
+        ) from None
+    except ValueError:
         raise SettingsError(
-            [f"{key}: the file '{name}' is not UTF-8 text; put base64 of binary data there"]
-        ) from error
+            [
+                f"{key}: the file that it names with @ is not UTF-8 text; put base64 of binary"
+                " data there"
+            ]
+        ) from None
 
 
 def _without_newline(text: str) -> str:

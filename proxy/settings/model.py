@@ -511,7 +511,7 @@ class Settings:
             inherited=False,
             own=True,
         ),
-    ] = None
+    ] = field(default=None, repr=False)
     jwt_jwks_max_age: Annotated[
         float,
         Facts(
@@ -790,8 +790,10 @@ class Settings:
         str | None,
         Facts(
             text("@/run/secrets/admin-token"),
-            "What calls that pause, drain or reconnect apps must bring as a bearer token."
-            " `@file` reads it from a file. Not set, such calls are refused.",
+            "What lets one see `/apps`, `/view` and `/config` of the admin server from other"
+            " machines, as a bearer token, and what calls that pause, drain or reconnect apps"
+            " or purge the cache must bring from anywhere. `@file` reads it from a file. Not"
+            " set, the former are answered on this machine only, the latter are refused.",
             own=True,
         ),
     ] = field(default=None, repr=False)

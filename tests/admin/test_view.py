@@ -88,7 +88,7 @@ def test_one_app_and_one_worker_are_shown_alike(
         assert (reads["miss"], reads["hit"], kept) == (1, 2, 1)
         # Without a token nobody may act.
         status, told = act(server, "/apps/default/pause")
-        assert (status, told) == (403, {"message": "Set admin-server-token to act on apps"})
+        assert (status, told["message"]) == (403, "Set admin-server-token to act on apps")
         # A reload brings one.
         config.top["admin-server-token"] = TOKEN
         server.reload()

@@ -265,7 +265,7 @@ def test_a_dump_is_read_back_as_it_was(tmp_path: Path) -> None:
     loaded = load(tmp_path, text)
     again = load(tmp_path, dump_apps(loaded.settings, loaded.apps))
     assert again.apps == loaded.apps
-    hidden = dump_apps(loaded.settings, loaded.apps, redacted=True)
+    hidden = dump_apps(loaded.settings, loaded.apps, hides="secrets")
     assert SECRET not in hidden
     assert "postgresql://" not in hidden
 

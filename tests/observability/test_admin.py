@@ -77,7 +77,7 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         db_read_uris=(f"postgresql://u:{PASSWORD}@r/d",),
         app_settings=(("app.settings.key", "also secret"),),
     )
-    shown, whole = dump_settings(settings, redacted=True), dump_settings(settings)
+    shown, whole = dump_settings(settings, hides="secrets"), dump_settings(settings)
     for hidden in (PASSWORD, SECRET, "also secret"):
         assert hidden in whole
         assert hidden not in shown
@@ -94,9 +94,10 @@ def test_a_redacted_dump_keeps_secrets_and_nothing_else_back() -> None:
         "jwt-secret",
         "admin-server-token",
         "cache-store",
+        "jwt-jwks-uri",
     }
     # Whether there is a secret is no secret.
-    assert 'jwt-secret = ""' in dump_settings(Settings(), redacted=True)
+    assert 'jwt-secret = ""' in dump_settings(Settings(), hides="secrets")
 
 
 def test_the_endpoints_of_a_real_server(serve: Serve, tmp_path: Path, ask_admin: Ask) -> None:

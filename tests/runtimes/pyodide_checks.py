@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_client import AsyncEdgeClient, ConnectError, EdgeClient, Retry
+from edge_client import AsyncEdgeClient, ConnectError, EdgeClient, RedirectError, Retry
 
 
 async def long_read(url: str, token: str) -> Any:
@@ -38,6 +38,30 @@ async def nobody_there(url: str, token: str) -> Any:
         except ConnectError as error:
             return {"maybe_done": error.maybe_done}
     return None
+
+
+async def redirected(url: str, token: str) -> Any:
+    """What a redirect is to the client, when it reads and when it writes."""
+    found = []
+    async with AsyncEdgeClient(url, token=token, headers={"apikey": token}) as db:
+        for query in (db.table("t").select("id"), db.table("t").insert({"id": 1})):
+            try:
+                await query
+            except RedirectError as error:
+                found.append(error.status)
+    return found
+
+
+async def redirected_in_a_browser(url: str, token: str) -> Any:
+    """The same where `fetch` does not tell of it: status 0 and nothing else, as in browsers."""
+    import js
+
+    there = js.fetch
+    js.fetch = lambda *_, **__: js.Promise.resolve(js.Response.error())
+    try:
+        return await redirected(url, token)
+    finally:
+        js.fetch = there
 
 
 async def without_await(url: str, token: str) -> Any:

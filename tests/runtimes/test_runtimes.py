@@ -27,6 +27,7 @@ from tests.ports import free_port
 from tests.runtimes import hosts
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 from tests.sdk.packages import HTTPX, build_wheel, installed
+from tests.sdk.servers import Answer, answering
 
 # The first test of the machine's first run waits for the packages.
 pytestmark = pytest.mark.timeout(INSTALL_SECONDS + 60)
@@ -207,6 +208,42 @@ def test_a_stream_under_pyodide(in_pyodide: str, demo: ServerProcess) -> None:
 def test_no_server_under_pyodide(in_pyodide: str) -> None:
     found = checked(in_pyodide, "nobody_there", f"http://127.0.0.1:{free_port()}")
     assert found == {"maybe_done": False}
+
+
+@pytest.mark.parametrize("name", IN_JAVASCRIPT)
+def test_no_example_follows_a_redirect(
+    packages: Path, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    with (
+        answering(lambda _: Answer()) as other,
+        answering(lambda _: Answer(307, headers={"Location": other.url})) as server,
+    ):
+        there = environment | {"EDGEREST_URL": server.url}
+        host = (
+            hosts.worker(packages, name, there, tmp_path)
+            if name.startswith("worker")
+            else hosts.edge_function(packages, name, there)
+        )
+        with host as url:
+            for answer in (httpx.get(url), httpx.post(url, json={"title": "x"})):
+                assert not answer.is_success
+        assert len(server.asked) == 2
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_under_pyodide(in_pyodide: str, status: int) -> None:
+    with (
+        answering(lambda _: Answer()) as other,
+        answering(lambda _: Answer(status, headers={"Location": other.url})) as server,
+    ):
+        assert checked(in_pyodide, "redirected", server.url) == [status, status]
+    assert len(server.asked) == 2
+    assert other.asked == []
+
+
+def test_a_redirect_that_the_platform_hides_is_one_under_pyodide(in_pyodide: str) -> None:
+    assert checked(in_pyodide, "redirected_in_a_browser") == [0, 0]
 
 
 def test_only_the_client_to_await_works_under_pyodide(in_pyodide: str) -> None:

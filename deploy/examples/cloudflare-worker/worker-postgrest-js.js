@@ -7,8 +7,8 @@ export default {
     let etag
     const db = new PostgrestClient(env.EDGEREST_URL, {
       headers: { Authorization: `Bearer ${env.EDGEREST_TOKEN}` },
-      fetch: async (...asked) => {
-        const answer = await fetch(...asked)
+      fetch: async (url, asked) => {
+        const answer = await fetch(url, { ...asked, redirect: 'manual' })
         etag = answer.headers.get('ETag')
         return answer
       },

@@ -9,8 +9,8 @@ export default async function handler(request) {
   let etag
   const db = new PostgrestClient(EDGEREST_URL, {
     headers: { Authorization: `Bearer ${EDGEREST_TOKEN}` },
-    fetch: async (...asked) => {
-      const answer = await fetch(...asked)
+    fetch: async (url, asked) => {
+      const answer = await fetch(url, { ...asked, redirect: 'manual' })
       etag = answer.headers.get('ETag')
       return answer
     },
