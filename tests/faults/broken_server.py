@@ -14,6 +14,7 @@ from typing import Any, Final
 from proxy.cache import effects, notify
 from proxy.cache.dependencies import Walk
 from proxy.schema_cache import facts
+from tests.faults.broken_effects import EFFECT_DEFECTS
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
@@ -121,6 +122,7 @@ DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
     "notifications": _deaf,
     "workers": _own_versions,
     "identities": _shared_claims,
+    **EFFECT_DEFECTS,
 }
 
 
