@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.lineage.extensions import RUN_TEXTS
 from proxy.plan.model import (
     Comparison,
     Condition,
@@ -41,11 +42,6 @@ _PLAIN_TYPES: Final = frozenset(
 )
 
 
-_RUN_TEXTS: Final = ("connectby", "crosstab", "dblink", "xpath_table")
-"""Functions of extensions that run SQL in their arguments (PostgreSQL docs, "tablefunc",
-"xml2", "dblink")."""
-
-
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What an answer depends on.
@@ -54,15 +50,16 @@ class Dependencies:
     declare. `traits`: what of the request and the moment it depends on besides its URL;
     `role` also stands for row security. `unannounced`: those of the tags whose changes
     nobody tells (materialized views, foreign tables): keep only for a declared time.
-    `unknown`: why nobody can tell what else; not to be kept then. `volatile`: the functions
-    (oids) it called that may write.
+    `unknown`: why nobody can tell what else; not to be kept then. `reached`: the relations
+    and functions (oids) that it leads to; nobody looked further behind those functions that
+    declare what they read, or that can't be read.
     """
 
     tags: frozenset[str] = frozenset()
     traits: frozenset[Trait] = frozenset()
     unannounced: frozenset[str] = frozenset()
     unknown: tuple[str, ...] = ()
-    volatile: frozenset[int] = frozenset()
+    reached: frozenset[int] = frozenset()
 
 
 _NO_FACTS: Final = Dependencies(unknown=("the schema cache has no facts about it",))
@@ -167,13 +164,13 @@ def _fields_of(conditions: tuple[Condition, ...]) -> Iterator[FieldRef]:
 
 def _field(walk: Walk, cache: SchemaCache, table: QualifiedName, field: FieldRef) -> None:
     if field.transform is not None:
-        oid = walk.facts.casts.get(field.transform)
-        if oid is not None:
+        for oid in walk.facts.casts.get(field.transform, ()):
             walk.function(oid, None)
     known = cache.tables.get(table)
     if known is None or field.name not in known.columns:
-        # `rows.name` is `name(rows)` when there is no such column.
-        for oid in walk.facts.row_functions.get(field.name, ()):
+        # `rows.name` is `name(rows)` when there is no such column, whatever type it takes them
+        # as: one's own, a record, anything.
+        for oid in walk.facts.namesakes.get(field.name, ()):
             walk.function(oid, None)
 
 
@@ -190,7 +187,7 @@ class Walk:
         self._tags: set[str] = set()
         self._traits: set[Trait] = set()
         self._unannounced: set[str] = set()
-        self._volatile: set[int] = set()
+        self._reached: set[int] = set()
         self._seen: set[tuple[int, int | None]] = set()
 
     def found(self) -> Dependencies:
@@ -200,7 +197,7 @@ class Walk:
             frozenset(self._traits),
             frozenset(self._unannounced),
             tuple(sorted(self.unknown)),
-            frozenset(self._volatile),
+            frozenset(self._reached),
         )
 
     def add(self, other: Dependencies) -> None:
@@ -209,7 +206,7 @@ class Walk:
         self._traits |= other.traits
         self._unannounced |= other.unannounced
         self.unknown.update(other.unknown)
-        self._volatile |= other.volatile
+        self._reached |= other.reached
 
     def relation(self, oid: int, role: int | None) -> None:
         """A relation whose rows are read."""
@@ -233,6 +230,7 @@ class Walk:
         if facts is None:
             return
         self._tags.add(facts.tag)
+        self._reached.add(oid)
         if facts.kind in ("materialized view", "foreign table"):
             self._unannounced.add(facts.tag)
         for child in facts.children:
@@ -267,12 +265,11 @@ class Walk:
         if (oid, role) in self._seen:
             return
         self._seen.add((oid, role))
+        self._reached.add(oid)
         function = self.facts.functions.get(oid)
         if function is None:
             self._builtin(oid)
             return
-        if function.volatility == "volatile":
-            self._volatile.add(oid)
         self.code(function.defaults, role)
         if function.reads is not None:
             self._declared(function.reads)
@@ -309,8 +306,8 @@ def _is_honest(function: FunctionFacts) -> bool:
     """Extensions in C, such as PostGIS, read no tables in functions that are not volatile;
     but some run SQL that is given to them as text."""
     return (
-        function.of_extension
+        function.extension is not None
         and function.language == "c"
         and function.volatility != "volatile"
-        and not function.name.name.startswith(_RUN_TEXTS)
+        and not function.name.name.startswith(RUN_TEXTS)
     )

@@ -11,13 +11,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from proxy.schema_cache.fact_queries import FACTS
 from proxy.schema_cache.function_bodies import read_body
 from proxy.schema_cache.model import QualifiedName, Volatility
 from proxy.schema_cache.node_trees import NO_CODE, Code, Trait, read_code
+from proxy.schema_cache.source_names import Oids, can_write, read_names
 
 Event = Literal["insert", "update", "delete"]
 RelationKind = Literal["table", "view", "materialized view", "foreign table"]
@@ -29,12 +30,6 @@ _KINDS: Final[Mapping[str, RelationKind]] = {
 }
 _VOLATILITIES: Final[Mapping[str, Volatility]] = {"i": "immutable", "s": "stable"}
 _RULE_EVENTS: Final[Mapping[str, Event]] = {"2": "update", "3": "insert", "4": "delete"}
-_POLICY_EVENTS: Final[Mapping[str, tuple[Event, ...]]] = {
-    "*": ("insert", "update", "delete"),
-    "a": ("insert",),
-    "w": ("update",),
-    "d": ("delete",),
-}
 # Bits of pg_trigger.tgtype (pg_trigger.h).
 _TRIGGER_EVENTS: Final[tuple[tuple[int, Event], ...]] = (
     (4, "insert"),
@@ -71,9 +66,10 @@ class RelationFacts:
 
     `owner` is a role. `secured`: row security is on; with `forced` for its owner too.
     `checks_caller`: a view whose tables are read with the caller's rights (security_invoker).
-    `children`: partitions and inheriting tables. `query` is a view's. `policies`: what those
-    for reading depend on; `checks`: what runs at writes besides triggers, by event.
-    `rules`: events for which a rewrite rule does something else or more.
+    `children`: partitions and inheriting tables. `query` is a view's, materialized or not.
+    `policies`: what those for reading depend on. `steps`: what runs at writes besides
+    triggers, policies of all commands with it. `rules`: what rewrite rules do, by event.
+    `writes`: the tables that a foreign table's comment says are written with it.
     """
 
     name: QualifiedName
@@ -85,9 +81,10 @@ class RelationFacts:
     children: tuple[int, ...] = ()
     query: Code = NO_CODE
     policies: Code = NO_CODE
-    checks: Mapping[Event, Code] = field(default_factory=dict)
+    steps: Code = NO_CODE
     triggers: tuple[Trigger, ...] = ()
-    rules: frozenset[Event] = frozenset()
+    rules: Mapping[Event, Code] = field(default_factory=dict)
+    writes: frozenset[str] | None = None
 
     @property
     def tag(self) -> str:
@@ -96,11 +93,13 @@ class RelationFacts:
 
 @dataclass(frozen=True, slots=True)
 class FunctionFacts:
-    """A function outside PostgreSQL's own schemas.
+    """A function that is not PostgreSQL's own.
 
     `reads`, `writes`: the tables that its comment names, None when it says nothing of them.
-    `body`: what it depends on, None when that is not known; `defaults`: what the defaults of
-    its arguments do. `takes_row`: it may be called as a field of a table.
+    `body`: what it depends on, None when that is not known; `steps`: all that it can lead to,
+    and more (see `source_names`), None when that is not known; `defaults`: what the defaults
+    of its arguments do. `only_reads`: its own statements write to none of the relations; the
+    functions that they call may. `extension`: the one that it is of.
     """
 
     name: QualifiedName
@@ -110,9 +109,10 @@ class FunctionFacts:
     reads: frozenset[str] | None
     writes: frozenset[str] | None
     body: Code | None
+    steps: Code | None
     defaults: Code
-    takes_row: bool
-    of_extension: bool
+    only_reads: bool
+    extension: str | None
     language: str
 
 
@@ -121,18 +121,22 @@ class Facts:
     """All that is known. `cascades`: by referenced table, the tables that a foreign key
     makes a delete or an update of a key write to, and how: (table, its event).
     `unsteady`: PostgreSQL's own functions whose result changes by itself: what it depends on,
-    or None when nothing made of it should be kept. `free_roles` pass row security.
+    or None when nothing made of it should be kept; `runners`: those that run what they are
+    given. `implied`: functions that operators, casts and domains call. `casts`: functions by
+    their name as SQL; `namesakes`: by their bare name. `free_roles` pass row security.
     """
 
     relations: Mapping[int, RelationFacts]
     functions: Mapping[int, FunctionFacts]
     cascades: Mapping[tuple[int, Event], tuple[tuple[int, Event], ...]]
     unsteady: Mapping[int, tuple[str, Trait | None]]
+    runners: frozenset[int]
+    implied: frozenset[int]
     free_roles: frozenset[int]
-    casts: Mapping[str, int]
+    casts: Mapping[str, Sequence[int]]
     by_name: Mapping[QualifiedName, int]
     functions_by_name: Mapping[QualifiedName, tuple[int, ...]]
-    row_functions: Mapping[str, tuple[int, ...]]
+    namesakes: Oids
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
     """What was concluded already, by whoever concludes; never more than there are relations
     and functions."""
@@ -167,37 +171,37 @@ def read_facts(row: Sequence[bytes | str | None]) -> Facts:
         for name, text in zip(FACTS, row, strict=True)
     }
     relations = _relations(raw)
-    functions = _functions(raw)
+    namesakes = _grouped((name, oid) for oid, _, name, *_ in raw["functions"])
+    functions = _functions(raw, namesakes)
     names: dict[QualifiedName, list[int]] = defaultdict(list)
-    row_functions: dict[str, list[int]] = defaultdict(list)
     for oid, function in functions.items():
         names[function.name].append(oid)
-        if function.takes_row:
-            row_functions[function.name.name].append(oid)
     return Facts(
         relations=relations,
         functions=functions,
         cascades=_cascades(raw["cascades"]),
         unsteady=dict(_unsteady(raw["builtins"])),
+        runners=frozenset(raw["runners"]),
+        implied=frozenset(raw["implied"]),
         free_roles=frozenset(raw["free_roles"]),
-        casts={name: oid for oid, name in raw["casts"]},
+        casts=_grouped(raw["casts"]),
         by_name={facts.name: oid for oid, facts in relations.items()},
         functions_by_name={name: tuple(oids) for name, oids in names.items()},
-        row_functions={name: tuple(oids) for name, oids in row_functions.items()},
+        namesakes=namesakes,
     )
 
 
 def _relations(raw: Mapping[str, Any]) -> dict[int, RelationFacts]:
     children = _grouped(raw["children"])
     queries = {oid: read_code((tree,)) for oid, tree in raw["views"]}
-    policies, checks = _policies(raw)
+    policies, steps = _policies_and_steps(raw)
     triggers: dict[int, list[Trigger]] = defaultdict(list)
     for oid, function, kind in raw["triggers"]:
         events = frozenset(event for bit, event in _TRIGGER_EVENTS if kind & bit)
         triggers[oid].append(Trigger(function, events, bool(kind & _INSTEAD)))
-    rules: dict[int, set[Event]] = defaultdict(set)
-    for oid, event in raw["rules"]:
-        rules[oid].add(_RULE_EVENTS[event])
+    rules: dict[int, dict[Event, list[str | None]]] = defaultdict(lambda: defaultdict(list))
+    for oid, event, action, condition in raw["rules"]:
+        rules[oid][_RULE_EVENTS[event]] += [action, condition]
     return {
         oid: RelationFacts(
             name=QualifiedName(schema, name),
@@ -209,33 +213,38 @@ def _relations(raw: Mapping[str, Any]) -> dict[int, RelationFacts]:
             children=tuple(children.get(oid, ())),
             query=queries.get(oid, NO_CODE),
             policies=policies.get(oid, NO_CODE),
-            checks=checks.get(oid, {}),
+            steps=steps.get(oid, NO_CODE),
             triggers=tuple(triggers.get(oid, ())),
-            rules=frozenset(rules.get(oid, ())),
+            rules={event: read_code(trees) for event, trees in rules.get(oid, {}).items()},
+            writes=declared_tags(comment, schema, "writes"),
         )
-        for oid, schema, name, kind, owner, secured, forced, checks_caller in raw["relations"]
+        for oid, schema, name, kind, owner, secured, forced, checks_caller, comment in raw[
+            "relations"
+        ]
     }
 
 
-def _policies(raw: Mapping[str, Any]) -> tuple[dict[int, Code], dict[int, dict[Event, Code]]]:
-    """What policies for reading depend on, and what runs at writes: their checks (and those
-    of the rows to be written), defaults and constraints."""
+def _policies_and_steps(raw: Mapping[str, Any]) -> tuple[dict[int, Code], dict[int, Code]]:
+    """What policies for reading depend on, and what runs at writes."""
     reading: dict[int, list[str | None]] = defaultdict(list)
-    writing: dict[tuple[int, Event], list[str | None]] = defaultdict(list)
+    all_policies: dict[int, list[str | None]] = defaultdict(list)
     for oid, command, using, check in raw["policies"]:
         if command in "*r":
             reading[oid].append(using)
-        for event in _POLICY_EVENTS.get(command, ()):
-            writing[oid, event] += [using, check]
-    checks: dict[int, dict[Event, Code]] = defaultdict(dict)
-    for (oid, event), trees in writing.items():
-        checks[oid][event] = read_code(trees)
-    for oid, functions in raw["defaults"]:
-        for event in _RULE_EVENTS.values():
-            before = checks[oid].get(event, NO_CODE)
-            called = before.functions | frozenset(functions)
-            checks[oid][event] = Code(before.relations, called, before.traits, before.odd)
-    return {oid: read_code(trees) for oid, trees in reading.items()}, checks
+        all_policies[oid] += [using, check]
+    steps = {oid: read_code(trees) for oid, trees in all_policies.items()}
+    children = _grouped(raw["children"])
+    for oid, functions in raw["steps"]:
+        # A partition keeps to the expressions of the keys of those it is part of.
+        unseen, seen = [oid], set()
+        while unseen:
+            relation = unseen.pop()
+            if relation not in seen:
+                seen.add(relation)
+                unseen += children.get(relation, ())
+                before = steps.get(relation, NO_CODE)
+                steps[relation] = replace(before, functions=before.functions | {*functions})
+    return {oid: read_code(trees) for oid, trees in reading.items()}, steps
 
 
 def _cascades(
@@ -251,20 +260,23 @@ def _cascades(
     return {key: tuple(written) for key, written in found.items()}
 
 
-def _functions(raw: Mapping[str, Any]) -> dict[int, FunctionFacts]:
+def _functions(raw: Mapping[str, Any], namesakes: Oids) -> dict[int, FunctionFacts]:
     aggregates = dict(raw["aggregates"])
-    user_functions = {facts[2] for facts in raw["functions"]}
+    relations = _grouped((facts[2], facts[0]) for facts in raw["relations"])
     found = {}
     for oid, schema, name, volatility, definer, owner, language, *more in raw["functions"]:
-        comment, tree, defaults, source, takes_row, of_extension = more
+        comment, tree, defaults, source, extension = more
         if oid in aggregates:
             body: Code | None = Code(functions=frozenset(aggregates[oid]) - {0})
         elif tree is not None:
             body = read_code((tree,))
         elif source is not None:
-            body = read_body(source, user_functions)
+            body = read_body(source, namesakes.keys())
         else:
             body = None
+        steps = body
+        if steps is None and source is not None:
+            steps = read_names(source, relations, namesakes)
         found[oid] = FunctionFacts(
             name=QualifiedName(schema, name),
             volatility=_VOLATILITIES.get(volatility, "volatile"),
@@ -273,9 +285,12 @@ def _functions(raw: Mapping[str, Any]) -> dict[int, FunctionFacts]:
             reads=declared_tags(comment, schema, "reads"),
             writes=declared_tags(comment, schema, "writes"),
             body=body,
+            steps=steps,
             defaults=read_code((defaults,)),
-            takes_row=takes_row,
-            of_extension=of_extension,
+            # PostgreSQL lets only VOLATILE functions write.
+            only_reads=volatility != "v"
+            or (tree is None and source is not None and not can_write(source)),
+            extension=extension,
             language=language,
         )
     return found
@@ -293,8 +308,8 @@ def _unsteady(rows: Iterable[Sequence[Any]]) -> Iterable[tuple[int, tuple[str, T
             yield oid, (name, None)
 
 
-def _grouped(pairs: Iterable[Sequence[int]]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = defaultdict(list)
+def _grouped(pairs: Iterable[Sequence[Any]]) -> dict[Any, list[int]]:
+    found: dict[Any, list[int]] = {}
     for key, value in pairs:
-        found[key].append(value)
+        found.setdefault(key, []).append(value)
     return found

@@ -17,7 +17,7 @@ from proxy.schema_cache.node_trees import PASSING_CLAIMS, Code, Trait, setting_t
 
 _TOKEN: Final = re.compile(
     r"""
-    (?P<space> \s+ | --[^\n]* | /\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/ )
+    (?P<space> \s+ | --[^\n\r]* | /\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/ )
   | (?P<text> '(?:[^'\\]|'')*' )
   | (?P<number> \$\d+ | \d[\w.]* )
   | (?P<name> [A-Za-z_][\w$]* | "[^"]+" )

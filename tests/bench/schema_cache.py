@@ -85,15 +85,18 @@ async def make_schema(dsn: str, tables: int, views: int, functions: int) -> None
     await connection.close()
 
 
-async def measure(dsn: str, rounds: int) -> tuple[SchemaCache, list[float], float]:
+async def measure(
+    dsn: str, rounds: int, *, with_facts: bool = False
+) -> tuple[SchemaCache, list[float], float]:
     """The cache, the seconds of each load and the longest silence of the event loop."""
+    options = CacheOptions(("big",), with_facts=with_facts)
     pool = Pool(dsn)
     ticker = asyncio.create_task(_longest_silence())
     seconds = []
     cache = SchemaCache()
     for _ in range(rounds):
         start = time.perf_counter()
-        cache = await load_schema_cache(pool, CacheOptions(("big",)))
+        cache = await load_schema_cache(pool, options)
         seconds.append(time.perf_counter() - start)
     ticker.cancel()
     silence = await ticker
@@ -119,6 +122,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=500)
     parser.add_argument("--functions", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--facts", action="store_true", help="with what the cache must know")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as scratch,
@@ -126,7 +130,8 @@ def main() -> None:
     ):
         schema = (options.tables, options.views, options.functions)
         asyncio.run(make_schema(database.dsn, *schema))
-        cache, seconds, silence = asyncio.run(measure(database.dsn, options.rounds))
+        found = measure(database.dsn, options.rounds, with_facts=options.facts)
+        cache, seconds, silence = asyncio.run(found)
     relationships = sum(len(found) for found in cache.relationships.values())
     print(
         f"PostgreSQL {cache.server_version // 10000}: {len(cache.tables)} relations,"

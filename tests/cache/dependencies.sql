@@ -104,7 +104,7 @@ create function hidden.touch() returns trigger language plpgsql
   as $$ begin new.name := upper(new.name); if tg_op = 'UPDATE' then new.at = now(); end if;
   return new; end $$;
 create function hidden.log() returns trigger language plpgsql
-  as $$ begin insert into api.code values (new.name); return new; end $$;
+  as $$ begin execute 'insert into api.code values ($1)' using new.name; return new; end $$;
 create function hidden.declared_log() returns trigger language plpgsql
   as $$ begin insert into api.code values (new.name); return new; end $$;
 comment on function hidden.declared_log() is '@cache writes=api.code';
@@ -126,19 +126,64 @@ create table api.leaf (id int, name text, root_id int references api.root on del
 create trigger t after delete on api.leaf for each row execute function hidden.log();
 create table api.ruled (id int);
 create rule r as on insert to api.ruled do also insert into api.code values ('x');
+create function hidden.obscure() returns int language plpgsql stable
+  as $$ begin execute 'select 1'; return 1; end $$;
+create table api.obscured (id int default hidden.obscure());
+create function hidden."next tag"(v int) returns int language sql
+  as 'insert into api.tag values (v) returning id';
+create function hidden.between(v int) returns int language plpgsql stable
+  as $$ begin return (select count(*) from api.strict) + hidden."next tag"(v); end $$;
+create function hidden.tangled() returns trigger language plpgsql as $$ begin
+  -- Who may CREATE what, or execute it?
+  if new.id < 0 then raise exception 'do not drop %', new.id; end if;
+  perform hidden.Between(new.id);
+  return new; end $$;
+create table api.tangled (id int);
+create trigger t before insert on api.tangled for each row execute function hidden.tangled();
+do $do$ begin
+  for n in 1..1500 loop
+    execute format('create function hidden.chain_%s() returns void language plpgsql as
+      $$ begin perform hidden.chain_%s(); end $$', n, n + 1);
+  end loop;
+end $do$;
+create function hidden.chain_1501() returns int language sql
+  as 'insert into api.tag values (1) returning id';
+create function api.far_away() returns void language plpgsql
+  as 'begin perform hidden.chain_1(); end';
+create extension moddatetime;
+create extension dblink;
+create extension postgres_fdw;
+create table api.stamped (id int, at timestamptz);
+create trigger t before update on api.stamped for each row execute function moddatetime(at);
+create table api.dialled (id int, check (dblink_exec('x', 'x') is null));
+create server away foreign data wrapper postgres_fdw;
+create foreign table api.far (id int) server away;
+create foreign table api.well_far (id int) server away;
+comment on foreign table api.well_far is '@cache writes=code';
+create sequence hidden.counter;
+create view api.counter as select last_value from hidden.counter;
+create materialized view api.fresh as select hidden.between(1);
+create function hidden.refresh() returns trigger language plpgsql
+  as $$ begin refresh materialized view api.fresh; return null; end $$;
+create table api.source (id int);
+create trigger t after insert on api.source execute function hidden.refresh();
 create view api.instead as select * from api.plain;
 create trigger t instead of insert on api.instead for each row
   execute function hidden.declared_log();
 create function hidden.next_id() returns int language plpgsql volatile
-  as $$ begin insert into api.code values (random()::text); return 1; end $$;
+  as $$ begin execute 'insert into api.code values (1)'; return 1; end $$;
 create table api.defaulted (id int default hidden.next_id());
 create table api.numbered (id serial, token uuid default gen_random_uuid());
-create function api.change() returns void language sql volatile as 'delete from api.plain';
+create function api.change() returns void language plpgsql as
+  $$ begin execute 'delete from api.plain'; end $$;
+create function api.plain_change() returns void language sql volatile as 'delete from api.plain';
 create function api.declared_change() returns void language sql volatile as 'delete from api.plain';
 comment on function api.declared_change() is '@cache writes=api.plain';
 create function api.atomic_change() returns void language sql volatile
   begin atomic delete from api.code; end;
 create function api.pre() returns void language plpgsql as $$ begin
+  execute 'set local role none'; end $$;
+create function api.setting_pre() returns void language plpgsql as $$ begin
   perform set_config('response.status', '200', true); end $$;
 create function api.calm_pre() returns void language plpgsql as $$ begin
   if current_user = 'x' then raise exception 'no'; end if; end $$;

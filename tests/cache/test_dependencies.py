@@ -57,6 +57,7 @@ def test_tags(dependent: SchemaCache, plan: MakePlan, target: str, expected: lis
         ("/sampled", "TABLESAMPLE"),
         ("/crossed", "crosstab"),
         ("/catalog", "relation 1259"),
+        ("/counter", "or a sequence"),
         ("/rpc/undeclared", "api.undeclared"),
         ("/on_undeclared", "api.undeclared"),
         ("/opaque", "auth.groups"),

@@ -45,6 +45,13 @@ def _tags(*names: str) -> frozenset[str]:
         ("POST /own", '{"id":1}', ["own"]),
         ("POST /opaque", '{"id":1}', ["opaque"]),
         ("DELETE /ruled", "", ["ruled"]),
+        ("POST /ruled", '{"id":1}', ["ruled", "code", "coded"]),
+        ("POST /rpc/far_away", "{}", ["tag"]),
+        ("POST /tangled", '{"id":1}', ["tangled", "tag"]),
+        ("PATCH /stamped", '{"id":1}', ["stamped"]),
+        ("POST /well_far", '{"id":1}', ["well_far", "code", "coded"]),
+        ("POST /source", '{"id":1}', ["source", "fresh", "tag"]),
+        ("POST /rpc/plain_change", "{}", ["plain", "other", "grand", "plain_tag"]),
         ("POST /rpc/declared_change", "{}", ["plain", "other", "grand", "plain_tag"]),
         ("POST /rpc/atomic_change", "{}", ["code", "coded"]),
         ("POST /rpc/declared", "{}", []),
@@ -65,8 +72,10 @@ def test_tags(
     [
         ("POST /logged", '{"id":1}'),
         ("DELETE /root", ""),
-        ("POST /ruled", '{"id":1}'),
         ("POST /defaulted", "{}"),
+        ("POST /obscured", "{}"),
+        ("POST /dialled", '{"id":1}'),
+        ("POST /far", '{"id":1}'),
         ("POST /rpc/change", "{}"),
     ],
 )
@@ -91,6 +100,7 @@ def test_an_upsert_updates_too(dependent: SchemaCache, plan: MakePlan) -> None:
         (QualifiedName("", "missing"), None),
         (QualifiedName("", "calm_pre"), _tags("plain")),
         (QualifiedName("api", "calm_pre"), _tags("plain")),
+        (QualifiedName("api", "setting_pre"), _tags("plain")),
     ],
 )
 def test_the_function_that_runs_first_may_write_too(

@@ -15,6 +15,7 @@ from proxy.cache import notify
 from proxy.lineage import effects
 from proxy.lineage.dependencies import Walk
 from proxy.schema_cache import facts
+from tests.faults.broken_effects import EFFECT_DEFECTS
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
@@ -125,6 +126,7 @@ DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
     "notifications": _deaf,
     "workers": _own_versions,
     "identities": _shared_claims,
+    **EFFECT_DEFECTS,
 }
 
 

@@ -103,6 +103,11 @@ async def _prepare(database: EmbeddedPostgres) -> None:
         invoker = "with (security_invoker)" if version >= 15 else ""
         schema = Path(__file__).with_suffix(".sql").read_text()
         await connection.execute(schema.replace("{invoker}", invoker))
+        effects = Path(__file__).with_name("differential_effects.sql").read_text()
+        host, port = database.dsn.partition("host=")[2].split("&port=")
+        for name, value in (("invoker", invoker), ("host", host), ("port", port)):
+            effects = effects.replace(f"{{{name}}}", value)
+        await connection.execute(effects)
         cache = await load(database.dsn)
         assert cache.facts is not None
         script = trigger_script(

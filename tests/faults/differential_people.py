@@ -19,6 +19,7 @@ import asyncpg
 import jwt
 
 from tests.faults.clients import Answer, Http1
+from tests.faults.differential_effects import EFFECTS
 from tests.faults.differential_scenes import (
     SCENES,
     UNGATED,
@@ -31,6 +32,7 @@ from tests.faults.differential_scenes import (
 SECRET: Final = "a secret for the differential test, long enough"
 _PATIENCE: Final = 5.0
 """Seconds that a notification may take before it counts as lost, or a query to begin."""
+_SCENES: Final = (*SCENES, *EFFECTS)
 _GATE: Final = 4711
 _ELSEWHERE: Final = 0.2
 """The share of writes after which the other server is asked, too."""
@@ -111,7 +113,7 @@ class Person:
         operations were done by all, or something is wrong."""
         try:
             while True:
-                for scene in self._random.sample(SCENES, len(SCENES)):
+                for scene in self._random.sample(_SCENES, len(_SCENES)):
                     if self._log.operations >= until or self._log.wrong:
                         return
                     await self._play(scene)
