@@ -22,7 +22,7 @@ from proxy.plan.model import (
     TableWrite,
     UpdatePlan,
 )
-from proxy.schema_cache.facts import Event, Facts, FunctionFacts
+from proxy.schema_cache.facts import Event, Facts, FunctionFacts, named
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 
 NOTHING: Final[frozenset[str]] = frozenset()
@@ -67,14 +67,12 @@ def relation_effects(facts: Facts, name: QualifiedName) -> frozenset[str] | None
 def announced_tags(facts: Facts | None, tag: str) -> frozenset[str]:
     """The tags to touch when a statement on `tag` was announced: those of its partitions
     and inheriting tables with it. Cascades and triggers announce themselves."""
-    schema, _, name = tag.partition(".")
-    oid = None if facts is None else facts.by_name.get(QualifiedName(schema, name))
-    if facts is None or oid is None:
+    if facts is None:
         return frozenset((tag,))
-    found, unseen = set(), [oid]
+    found, unseen = {tag}, [facts.by_name[name] for name in named(facts, tag)]
     while unseen:
         relation = facts.relations.get(unseen.pop())
-        if relation is not None and relation.tag not in found:
+        if relation is not None:
             found.add(relation.tag)
             unseen.extend(relation.children)
     return frozenset(found)
@@ -180,9 +178,8 @@ class _Effects:
             self.everything = True
 
     def _declared(self, tag: str) -> None:
-        schema, _, name = tag.partition(".")
-        if QualifiedName(schema, name) in self._facts.by_name:
-            self.relation_named(QualifiedName(schema, name), _ALL_EVENTS)
+        for name in named(self._facts, tag):
+            self.relation_named(name, _ALL_EVENTS)
         self.tags.add(tag)
 
 

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
+from proxy.auth.model import Identity
 from proxy.cache.dependencies import Dependencies
-from proxy.cache.key import Key
+from proxy.cache.key import Key, whole_claims
 from proxy.cache.policy import Scope
-from proxy.cache.safety import covers
+from proxy.cache.safety import covers, is_of_one_token
 from proxy.cache.versions import Vector, Versions
 from proxy.schema_cache.node_trees import Trait
 
@@ -33,6 +34,8 @@ class Flight(Generic[T]):
     begun, or when they are not known.
     `traits`: what else it depends on. `blind`: its query has begun, and nobody can tell
     whether what was written since concerns it. `alone`: it is for whoever asked first.
+    `claims`: the `whole_claims` that it is for, where it is for one token alone; None for all
+    with its key, as long as its query has not begun, too.
     `background`: its query is made when nobody waits for one, so nobody should wait for it."""
 
     def __init__(self) -> None:
@@ -42,21 +45,32 @@ class Flight(Generic[T]):
         self.vector: Vector = ()
         self.blind = False
         self.alone = False
+        self.claims: bytes | None = None
         self.background = False
         self.waiting = 0
         self.task: asyncio.Task[T] | None = None
 
     def depends_on(
-        self, found: Dependencies, versions: Versions, scope: Scope = "claims"
+        self,
+        found: Dependencies,
+        versions: Versions,
+        scope: Scope,
+        identity: Identity,
     ) -> None:
-        """Its query is about to begin, and depends on what was `found`. If that is more than
-        `scope` tells apart, as with an embedded table that has row security, the answers for
-        others with the same key differ."""
+        """Its query, which is `identity`'s, is about to begin, and depends on what was
+        `found`. If that is more than `scope` tells apart, as with an embedded table that has
+        row security, the answers for others with the same key differ."""
         self.traits = found.traits
         self.tags = None if found.unknown else found.tags
         self.blind = self.tags is None
         self.alone = self.blind or not covers(scope, found.traits)
+        self.claims = whole_claims(identity) if is_of_one_token(found.traits) else None
         self.vector = () if self.tags is None else versions.vector(self.tags)
+
+    def is_for(self, identity: Identity) -> bool:
+        """Whether its answer may be `identity`'s, who has the same key; what it depends on
+        may not be known yet."""
+        return self.claims is None or self.claims == whole_claims(identity)
 
 
 class Flights(Generic[T]):

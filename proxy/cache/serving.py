@@ -220,7 +220,7 @@ class ResponseCache:
     # --- reads under a policy ------------------------------------------------------------
 
     async def _kept(self, reading: _Read, kept: _Kept) -> Response:
-        wants, entry = reading.wants, self._store.get(kept.key)
+        wants, entry = reading.wants, self._find(kept)
         forwarded, since = "fwd=miss", self._since(reading)
         if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
             self._invalidations += 1
@@ -257,6 +257,10 @@ class ResponseCache:
         line = cache_status(f"{forwarded}{how}", ttl=ttl, detail=made.detail)
         return await self._deliver(reading, made, (line,), kept.key)
 
+    def _find(self, kept: _Kept) -> Entry | None:
+        entry = self._store.get(kept.key)
+        return entry if entry is not None and entry.is_for(kept.identity) else None
+
     def _since(self, reading: _Read) -> float:
         """When answers must have been begun (monotonic, seconds) to have all that the caller
         knows of."""
@@ -270,7 +274,12 @@ class ResponseCache:
         when it is another request's own."""
         wants = reading.wants
         flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
-        if flight is not None and not flight.background and flight.began >= since:
+        if (
+            flight is not None
+            and not flight.background
+            and flight.began >= since
+            and flight.is_for(kept.identity)
+        ):
             self._reads["shared"] += 1
             return "; collapsed", await self._share(reading, kept, flight)
         self._reads["miss"] += 1
@@ -352,7 +361,12 @@ class ResponseCache:
             return Made(self._refuse(reading, error))
         except TimeoutError:
             return Made(self._refuse(reading, api_error("EDGE504")))
-        if flight.alone or made.alone or made.code == "EDGE504":
+        if (
+            flight.alone
+            or made.alone
+            or made.code == "EDGE504"
+            or not flight.is_for(kept.identity)
+        ):
             return None
         failed = made.code is not None and not made.code.startswith(_OURS)
         if failed and kept.policy.scope != "claims":
@@ -381,7 +395,9 @@ class ResponseCache:
         takes_shared = not reading.wants.no_cache and consistency.HEADER not in reading.asked
         if shared is not None and takes_shared:
             found = await shared.find(kept.key, self._versions)
-            if found is not None and self._setup is reading.setup:
+            usable = found is not None and found.is_for(kept.identity)
+            if found is not None and usable and self._setup is reading.setup:
+                flight.claims = found.claims
                 self._store.put(kept.key, found)
                 return replace(delivery.of_entry(found), detail="shared")
 
@@ -392,7 +408,7 @@ class ResponseCache:
                 depends_on = dependencies(plan, schema_cache)
                 if shared is not None and not depends_on.unknown:
                     stamp = await shared.stamp(depends_on.tags)
-                flight.depends_on(depends_on, self._versions, kept.policy.scope)
+                flight.depends_on(depends_on, self._versions, kept.policy.scope, kept.identity)
                 flight.alone |= not _is_for_all(plan, schema_cache, reading, kept)
             try:
                 # A replica may not have what the versions say was written.
@@ -429,6 +445,7 @@ class ResponseCache:
             flight.vector,
             made.compressible,
             asked_at=began,
+            claims=flight.claims,
         )
         detail = self._keep(kept.key, entry)
         if detail:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import api_error
+from proxy.request.headers import header
 from proxy.request.media_types import JSON, parse_accept, parse_media_type
 from proxy.request.model import (
     Action,
@@ -117,11 +118,6 @@ def resource_of(request: HttpRequest, rules: RequestRules) -> tuple[Resource, Qu
     resource, name = _resource(segments if prefix is None else _below(segments), rules)
     schema, _ = _schema(request.method, request.headers, rules.schemas, prefix)
     return resource, QualifiedName(schema, name)
-
-
-def header(headers: Headers, name: bytes) -> bytes | None:
-    """The first value of the header `name` (in lower case)."""
-    return next((value for key, value in headers if key == name), None)
 
 
 def _text(raw: bytes) -> str:

@@ -106,7 +106,7 @@ where contype = 'f' and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 
 # [oid, schema, name, volatility, security definer, owner, language, comment if it speaks of
 # the cache, node trees of a standard SQL body and of the arguments' defaults, source, takes a
 # row, is of an extension].
-# A long source is not worth looking at.
+# A long source is not worth looking at, unless all that is known is what its comment says.
 _FUNCTIONS: Final = """
 select json_agg(json_build_array(
   p.oid::bigint, n.name, p.proname, p.provolatile, p.prosecdef, p.proowner::bigint,
@@ -115,7 +115,8 @@ select json_agg(json_build_array(
   {body},
   p.proargdefaults::text,
   case
-    when l.lanname in ('sql', 'plpgsql') and p.prokind = 'f' and length(p.prosrc) < 10000
+    when l.lanname not in ('c', 'internal') and p.prokind = 'f'
+      and (length(p.prosrc) < 10000 or d.description ~ '(^|\\n)\\s*@cache\\M')
     then p.prosrc
   end,
   row.oid is not null,

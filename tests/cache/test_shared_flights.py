@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.auth.model import Identity
 from proxy.cache.dependencies import Dependencies
 from proxy.cache.flights import Flight
 from proxy.cache.policy import Scope
@@ -19,7 +20,9 @@ from proxy.schema_cache.node_trees import Trait
         (("role",), "role", False),
         (("claims",), "role", True),
         (("claims",), "claims", False),
-        (("claims", "token"), "claims", True),
+        (("claims", "token"), "role", True),
+        (("token",), "public", True),
+        (("claims", "token"), "claims", False),
         (("request",), "claims", True),
     ],
 )
@@ -28,5 +31,15 @@ def test_a_flight_is_not_shared_beyond_what_its_answer_depends_on(
 ) -> None:
     flight: Flight[None] = Flight()
     found = Dependencies(frozenset(("api.t",)), frozenset(traits))
-    flight.depends_on(found, Versions(), scope)
+    flight.depends_on(found, Versions(), scope, Identity("a", "{}", True))
     assert flight.alone is alone
+
+
+def test_what_any_claim_may_change_is_for_one_token_alone() -> None:
+    one, other = (Identity("a", f'{{"role":"a","jti":{n}}}', True) for n in (1, 2))
+    for traits, shared in ((("claims",), True), (("claims", "token"), False)):
+        flight: Flight[None] = Flight()
+        assert flight.is_for(other)
+        flight.depends_on(Dependencies(traits=frozenset(traits)), Versions(), "claims", one)
+        assert flight.is_for(one)
+        assert flight.is_for(other) is shared
