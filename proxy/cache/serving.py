@@ -272,20 +272,25 @@ class ResponseCache:
     ) -> tuple[str, Made | None]:
         """What the database says, asked here or by another request, and a word for how; None
         when it is another request's own."""
-        wants = reading.wants
-        flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
-        if (
-            flight is not None
-            and not flight.background
-            and flight.began >= since
-            and flight.is_for(kept.identity)
-        ):
-            self._reads["shared"] += 1
-            return "; collapsed", await self._share(reading, kept, flight)
+        flight = self._joinable(reading, kept, since)
+        if flight is not None:
+            made = await self._share(reading, kept, flight)
+            if flight.is_for(kept.identity):
+                self._reads["shared"] += 1
+                return "; collapsed", made
         self._reads["miss"] += 1
         flight = self._flights.start(kept.key, self._filling(reading, kept))
         made = await self._flights.wait(kept.key, flight)
         return "" if made.entry is None else "; stored", made
+
+    def _joinable(self, reading: _Read, kept: _Kept, since: float) -> Flight[Made] | None:
+        """A flight whose answer may do for this request, too."""
+        flight = self._flights.find(kept.key)
+        if flight is None or flight.background or flight.began < since:
+            return None
+        wants = reading.wants
+        fits = flight.is_for(kept.identity) and not wants.no_cache and not wants.no_store
+        return flight if fits else None
 
     async def _unless_away(self, obtaining: Coroutine[None, None, T]) -> T | None:
         """What comes of `obtaining`; None once the database is known to be away."""
@@ -349,7 +354,7 @@ class ResponseCache:
         record.resource = kept.resource
 
     async def _share(self, reading: _Read, kept: _Kept, flight: Flight[Made]) -> Made | None:
-        """What another request is fetching; None when it is for that one only."""
+        """What another request is fetching; None when it is for that one or its token."""
         record = reading.record
         self._note(reading, kept)
         timeout = reading.setup.state.request_timeout
