@@ -148,9 +148,11 @@ def _joined_lines() -> None:
 def _raw_names() -> None:
     """Parameters are put in the order of their names, of which some mean the same."""
 
+    def name(parameter: bytes) -> bytes:
+        return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" "))
+
     def canonical(query: bytes) -> bytes:
-        parts = query.split(b"&")
-        return b"&".join(sorted(parts, key=lambda part: unquote_to_bytes(part.split(b"=")[0])))
+        return b"&".join(sorted(query.split(b"&"), key=name))
 
     _KEY._canonical = canonical
 

@@ -25,8 +25,8 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A read. `params` are names and values, decoded; `claims` names and JSON texts, None
-    for no token; `lines` the other header lines. `encodes`: how names are written."""
+    """A read. `params` are names and values as they stand in the URL; `claims` names and
+    JSON texts, None for no token; `lines` the other header lines."""
 
     path: str
     params: tuple[Pair, ...] = ()
@@ -161,7 +161,10 @@ _FILTERS: Final[dict[str, tuple[Pair, ...]]] = {
     "/rpc/tenant": (),
     **{f"/by_{way}": (("order", "id"), ("id", "gt.0"), ("select", "id")) for way in _WAYS},
 }
-_PATHS: Final = tuple(_FILTERS)
+_GROUPS: Final = tuple(
+    tuple(path for path in _FILTERS if path.startswith(beginning))
+    for beginning in ("/by_", "/rpc/", "/rpc/args", "/items", "/parents")
+)
 
 
 class Source:
@@ -177,7 +180,7 @@ class Source:
         yield ask
         for _ in range(random.randrange(1, 6)):
             changed = ask
-            for _ in range(random.choice((0, 1, 1, 2))):
+            for _ in range(random.choice((0, 1, 1, 2, 3))):
                 changed = random.choice(_CHANGES)(random, changed)
             yield changed
             if random.random() < 0.3:
@@ -207,18 +210,19 @@ class Source:
         )
 
     def _ask(self) -> Ask:
+        """Often with something twice already, so that its order or spelling counts."""
         random = self._random
-        path = random.choice(_PATHS)
+        path = random.choice(random.choice(_GROUPS))
         known = _FILTERS[path]
-        params = random.sample(known, min(len(known), random.randrange(4)))
-        if path == "/parents" and random.random() < 0.8:
+        params = random.sample(known, min(len(known), random.randrange(5)))
+        if path == "/parents":
             params.insert(0, ("select", "id,children(id,n)"))
         if path == "/rpc/args" and not any(name == "a" for name, _ in params):
             params.append(("a", "1"))
-        lines: tuple[Pair, ...] = ()
-        for name, values in _HEADERS.items():
-            if random.random() < 0.15:
-                lines = (*lines, (name, random.choice(values)))
+        lines = []
+        if random.random() < 0.5:
+            name = random.choice(tuple(_HEADERS))
+            lines = [(name, value) for value in random.sample(_HEADERS[name], 2)]
         claims = None
         if random.random() < 0.85:
             names = [
@@ -226,7 +230,10 @@ class Source:
             ]
             claims = tuple((name, random.choice(_CLAIMS[name])) for name in names)
         method = random.choices(("GET", "HEAD", "QUERY"), (8, 1, 1))[0]
-        return Ask(path, tuple(params), lines, claims, method)
+        ask = Ask(path, tuple(params), tuple(lines[: random.randint(1, 2)]), claims, method)
+        if random.random() < 0.5:
+            ask = _respell(random, _repeat(random, ask))
+        return ask
 
 
 # --- changes ---------------------------------------------------------------------------------
@@ -252,6 +259,7 @@ def _respell(random: Random, ask: Ask) -> Ask:
     first, dot, rest = name.partition(".")
     spelt = random.choice(
         (
+            f"%22{first}%22{dot}{rest}",
             f"%22{first}%22{dot}{rest}",
             f"+{name}",
             f"%{ord(name[0]):02x}{name[1:]}",
