@@ -37,8 +37,3 @@ def header_values(headers: Headers, names: Collection[bytes]) -> dict[bytes, byt
             elif name in LISTS:
                 found[name] += b", " + value
     return found
-
-
-def header(headers: Headers, name: bytes) -> bytes | None:
-    """The value of the header `name` (in lower case)."""
-    return header_values(headers, (name,)).get(name)

@@ -105,7 +105,10 @@ def _over_the_database(cache: SchemaCache) -> Iterator[Any]:
                 method,
                 name,
                 found.unknown,
-                *map(sorted, (found.tags, found.traits, found.unannounced, found.volatile)),
+                sorted(found.tags),
+                sorted(found.traits),
+                sorted(found.unannounced),
+                sorted(found.volatile),
                 payload_of(Announcement(tags, "me")),
                 policy_headers(Policy(1, scope="public"), Lifetimes(1.0), found.tags),
             )

@@ -37,9 +37,13 @@ def test_a_flight_is_not_shared_beyond_what_its_answer_depends_on(
 
 def test_what_any_claim_may_change_is_for_one_token_alone() -> None:
     one, other = (Identity("a", f'{{"role":"a","jti":{n}}}', True) for n in (1, 2))
-    for traits, shared in ((("claims",), True), (("claims", "token"), False)):
+    known: list[tuple[frozenset[Trait], bool]] = [
+        (frozenset(("claims",)), True),
+        (frozenset(("claims", "token")), False),
+    ]
+    for traits, shared in known:
         flight: Flight[None] = Flight()
         assert flight.is_for(other)
-        flight.depends_on(Dependencies(traits=frozenset(traits)), Versions(), "claims", one)
+        flight.depends_on(Dependencies(traits=traits), Versions(), "claims", one)
         assert flight.is_for(one)
         assert flight.is_for(other) is shared

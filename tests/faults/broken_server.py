@@ -148,7 +148,7 @@ def _joined_lines() -> None:
 def _raw_names() -> None:
     """Parameters are put in the order of their names, of which some mean the same."""
 
-    def name(parameter: bytes) -> bytes:
+    def name(parameter: Any) -> Any:
         return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" "))
 
     def canonical(query: bytes) -> bytes:
