@@ -26,7 +26,8 @@ Validation")."""
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The claims of a token: `values` to judge by, `text` to hand on. The text is the
-    token's own, so that numbers of any size and precision reach the database unharmed."""
+    token's own, so that numbers of any size and precision reach the database unharmed; but
+    no object in it has a name twice, so that all who read it read the same."""
 
     text: str
     values: Mapping[str, Json]
@@ -36,10 +37,21 @@ NO_CLAIMS: Final = Claims("{}", {})
 
 
 def parse_claims(payload: bytes) -> Claims:
-    """The claims in a token's payload. Raises ApiError PGRST303 if it is no JSON object."""
+    """The claims in a token's payload; of equal names the last counts (RFC 7519, section
+    4). Raises ApiError PGRST303 if it is no JSON object."""
+    repeats = False
+
+    def members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        nonlocal repeats
+        found = dict(pairs)
+        repeats |= len(found) < len(pairs)
+        return found
+
     try:
         text = payload.decode()
-        values = json.loads(text, parse_constant=_no_json)
+        values = json.loads(text, parse_constant=_no_json, object_pairs_hook=members)
+        if repeats:
+            text = _without_repeats(text)
     except (ValueError, RecursionError):
         values = None
     else:
@@ -50,6 +62,25 @@ def parse_claims(payload: bytes) -> Claims:
 
 def _no_json(constant: str) -> Json:
     raise ValueError(f"{constant} is not JSON")
+
+
+class _Number(str):
+    """A number as it is written."""
+
+
+def _without_repeats(text: str) -> str:
+    """JSON with only the last of equal names in each object, numbers to the letter.
+    PostgreSQL reads the last as well, but not everywhere: `json_each` shows all."""
+    return _written(json.loads(text, parse_int=_Number, parse_float=_Number))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, dict):
+        members = (f"{json.dumps(name)}:{_written(each)}" for name, each in value.items())
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return value if isinstance(value, _Number) else json.dumps(value)
 
 
 def check_times(claims: Claims, now: float) -> None:

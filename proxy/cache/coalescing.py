@@ -18,9 +18,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
+from proxy.auth.model import Identity
 from proxy.cache.applied import Place
-from proxy.cache.key import Key
-from proxy.cache.scope_check import covers
+from proxy.cache.key import Key, whole_claims
+from proxy.cache.scope_check import covers, is_of_one_token
 from proxy.cache.versions import Vector, Versions
 from proxy.lineage.dependencies import Dependencies
 
@@ -37,7 +38,9 @@ class Flight:
 
     `tags` and `vector`: the tables its query reads and their versions right before it; None
     as long as it has not begun, or when they are not known. `stamp`: their versions in Redis.
-    `alone`: it is for whoever asked first.
+    `alone`: it is for whoever asked first. `claims`: the `whole_claims` that it is for, where
+    it is for one token alone; None for all with its key, as long as its query has not begun,
+    too.
     `background`: its query is made when nobody waits for one, so nobody should wait for it."""
 
     def __init__(self, place: Place, *, background: bool = False) -> None:
@@ -47,6 +50,7 @@ class Flight:
         self.vector: Vector = ()
         self.stamp: tuple[bytes, ...] | None = None
         self.alone = False
+        self.claims: bytes | None = None
         self.background = background
         self.waiting = 0
         self.task: asyncio.Task[Representation] | None = None
@@ -57,7 +61,15 @@ class Flight:
         answers for others with the same key differ."""
         self.tags = None if found.unknown else found.tags
         self.alone = self.tags is None or not covers(self.place.policy.scope, found.traits)
+        self.claims = None
+        if is_of_one_token(found.traits):
+            self.claims = whole_claims(self.place.identity)
         self.vector = () if self.tags is None else versions.vector(self.tags)
+
+    def is_for(self, identity: Identity) -> bool:
+        """Whether its answer may be `identity`'s, who has the same key; what it depends on
+        may not be known yet."""
+        return self.claims is None or self.claims == whole_claims(identity)
 
 
 class Flights:

@@ -3,9 +3,15 @@
 In: a request as it came, whose it is, and the scope of its policy. Out: a `Key`. It is made
 of bytes as they came, without parsing them: what differs in spelling only is kept twice, and
 that is all. It holds everything an answer may depend on under the rules of docs/caching.md:
-path and query (in any order of its parameters), the headers that select a representation,
-and the identity as far as the scope tells identities apart. Apps never meet: each has a
-cache of its own.
+path and query, the values of the headers that select a representation, as the request is
+read by them (`proxy.request.headers`), and the identity as far as the scope tells identities
+apart. Apps never meet: each has a cache of its own.
+
+Two texts have one key only where they mean the same for certain: parameters in another order
+whose names are plain and distinct, so that each is read by itself; claims in another order,
+or with other times and another token id, as long as nothing reads claims but by their names.
+An answer for which that can't be proven is for one text of the claims alone: it carries
+their `whole_claims`, and whoever finds it has to compare.
 """
 
 from __future__ import annotations
@@ -15,9 +21,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from operator import itemgetter
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from proxy.auth.model import Identity
 from proxy.cache.policy import Scope
@@ -29,6 +33,11 @@ Key = tuple[bytes, bytes, bytes, bytes]
 """Path, query, selecting headers, identity."""
 _HARMLESS: Final = re.compile(r"_timeout$|^(log|enable|default_transaction)_|^(jit|work_mem)")
 """Settings that no answer depends on; of others that is not known."""
+
+_PLAIN: Final = re.compile(rb"(?:[A-Za-z_]\w*+=[^&;]*+(?:&(?!\Z)|\Z))++")
+"""A query string whose names are words, each with a value."""
+_STAMP: Final = re.compile(r'[0-9]{1,18}(?:\.[0-9]{1,18})?|"[^"\\]*+"')
+"""A time or a token id as issuers write them: whatever reads the claims passes over it."""
 
 _DECODER: Final = json.JSONDecoder()
 _LONG: Final = 256
@@ -54,21 +63,16 @@ def key_of(
 
 
 def _canonical(query: bytes) -> bytes:
-    """The parameters in the order of their names. Equal names stay in their order, which
-    may mean something, as it does for variadic arguments."""
-    if b"&" not in query or b";" in query:
+    """The parameters in the order of their names, if no two of them can be about the same:
+    `a` and `"a"` are one name, `a.limit` and `b.limit` may be of one table."""
+    if b"&" not in query or _PLAIN.fullmatch(query) is None:
         return query
-    named = [(_name(each), each) for each in query.split(b"&")]
-    named.sort(key=itemgetter(0))
-    return b"&".join([each for _, each in named])
-
-
-def _name(parameter: bytes) -> bytes:
-    """The name as it is understood: `%61` and `a` are equal names."""
-    name = parameter.partition(b"=")[0]
-    if b"%" in name or b"+" in name:
-        return unquote_to_bytes(name.replace(b"+", b" "))
-    return name
+    parameters = query.split(b"&")
+    names = {parameter.partition(b"=")[0] for parameter in parameters}
+    if len(names) < len(parameters):
+        return query
+    parameters.sort()
+    return b"&".join(parameters)
 
 
 def _selection(caching: Mapping[bytes, bytes], *, with_range: bool) -> bytes:
@@ -107,13 +111,24 @@ def role_settings_digests(
 @lru_cache(maxsize=1024)
 def _claims_digest(claims: str) -> bytes:
     """Stands for the claims that last, in whatever order they come. The role is among them.
-    Values count by their text, which is what SQL sees: no two that differ are ever one."""
+    Values count by their text, which is what SQL sees: no two that differ are ever one. Of
+    equal names the last counts (RFC 7519, section 4)."""
     try:
-        lasting = sorted(each for each in _members(claims) if each[0] not in PASSING_CLAIMS)
+        members = dict(_members(claims)).items()
+        lasting = sorted(each for each in members if not _passes(*each))
         kind, text = b"claims ", json.dumps(lasting)
     except RecursionError:
         kind, text = b"token ", claims
     return kind + blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _passes(name: str, value: str) -> bool:
+    return name in PASSING_CLAIMS and _STAMP.fullmatch(value) is not None
+
+
+def whole_claims(identity: Identity) -> bytes:
+    """Stands for the text of the claims, to the letter."""
+    return blake2b(identity.claims.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

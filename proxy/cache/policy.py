@@ -12,7 +12,7 @@ table leaves out from the object's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
@@ -211,7 +211,8 @@ def make_policies(
             said.setdefault((kind, name), {})[role] = directives
     configured: dict[tuple[Level, QualifiedName], dict[str | None, Directives]] = {}
     for row in rows:
-        key = row.level, _qualified(row.name, schemas)
+        known = schema_cache.functions if row.level == "functions" else schema_cache.tables
+        key = row.level, _qualified(row.name, schemas, known)
         configured.setdefault(key, {})[row.role] = row.directives
     said |= configured
     objects: dict[tuple[Kind, QualifiedName], Mapping[str | None, Policy]] = {}
@@ -232,9 +233,14 @@ def _comments(cache: SchemaCache) -> Iterator[tuple[Kind, QualifiedName, str | N
             yield "functions", name, function.description
 
 
-def _qualified(name: str, schemas: tuple[str, ...]) -> QualifiedName:
-    schema, dot, rest = name.partition(".")
-    return QualifiedName(schema, rest) if dot else QualifiedName(schemas[0], name)
+def _qualified(
+    name: str, schemas: tuple[str, ...], known: Collection[QualifiedName]
+) -> QualifiedName:
+    """The object that `name` means. Schemas and objects may have dots in their names."""
+    dots = [place for place, letter in enumerate(name) if letter == "."]
+    meant = [QualifiedName(name[:dot], name[dot + 1 :]) for dot in dots]
+    meant.append(QualifiedName(schemas[0], name))
+    return next((each for each in meant if each in known), meant[0])
 
 
 def _resolved(by_role: Mapping[str | None, Directives]) -> Mapping[str | None, Policy]:

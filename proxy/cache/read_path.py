@@ -68,26 +68,36 @@ async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
     if wants.only_if_cached:
         call.told = (cache_status(found.forwarded),)
         raise api_error("EDGE510")
+    spare, made = found.entry, None
     joined = cache.join(place, wants, since)
-    flight = joined or cache.begin(place)
+    if joined is not None:
+        made = await _made_for_another(call, joined, while_there=spare is not None)
+        if not joined.is_for(place.identity):
+            joined = None
+        elif made is not None and not _is_shared(joined, made):
+            return await _unkept(call, http, _NOT_SHARED)
     if joined is None:
+        flight = cache.begin(place)
         cache.run(flight, _fill(call, http, flight))
-    # The one who began it has the deadline in the query itself.
-    deadline = None if joined is None else call.deadline
-    try:
-        async with asyncio.timeout_at(deadline):
-            made = await cache.wait(flight, while_there=found.entry is not None)
-    except TimeoutError:
-        raise api_error("EDGE504") from None
-    if joined is not None and made is not None and not _is_shared(flight, made):
-        return await _unkept(call, http, _NOT_SHARED)
-    spare = found.entry
+        made = await cache.wait(flight, while_there=spare is not None)
     if made is None or (spare is not None and made.response.status >= 500):
         if spare is not None and cache.spares(spare, wants):
             return await _spared(call, http, place, spare, made)
         if made is None:
             return await _kept(call, http, place)
     return await _made(call, http, place, made, found.forwarded, joined=joined is not None)
+
+
+async def _made_for_another(
+    call: Call, flight: Flight, *, while_there: bool
+) -> Representation | None:
+    """What another asks for, in this caller's time: who began it has the deadline in the query
+    itself."""
+    try:
+        async with asyncio.timeout_at(call.deadline):
+            return await call.app.cache.wait(flight, while_there=while_there)
+    except TimeoutError:
+        raise api_error("EDGE504") from None
 
 
 async def _hit(
@@ -133,6 +143,8 @@ async def _made(
 ) -> Response:
     """What the database said."""
     call.record.code = made.code
+    if joined:
+        call.app.cache.count("shared")
     how = "; collapsed" if joined else "; stored" if made.entry is not None else ""
     ttl = None if made.entry is None else made.entry.lifetimes.fresh
     line = cache_status(f"{forwarded}{how}", ttl=ttl, detail=made.detail)

@@ -72,6 +72,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     tags: tuple[str, ...]
     compressible: bool
     stamp: tuple[bytes, ...]
+    claims: bytes | None
 
 
 _PACKER: Final = msgspec.msgpack.Encoder()
@@ -98,6 +99,7 @@ def pack(entry: Entry, stamp: Stamp) -> bytes:
         tuple(sorted(entry.tags)),
         entry.compressible,
         stamp,
+        entry.claims,
     )
     return _PACKER.encode(packed)
 
@@ -117,6 +119,7 @@ def unpack(data: bytes) -> tuple[Entry, Stamp] | None:
         frozenset(packed.tags),
         (),
         packed.compressible,
+        claims=packed.claims,
     )
     return entry, packed.stamp
 
@@ -262,7 +265,8 @@ class RedisStore:
         digest = blake2b(digest_size=24)
         for part in key:
             digest.update(b"%d:" % len(part) + part)
-        return f"edgerest:{self._name}:{self._run_id}:e:{digest.hexdigest()}"
+        # Numbered as its form is: who knows the former knows nothing of `claims`.
+        return f"edgerest:{self._name}:{self._run_id}:e2:{digest.hexdigest()}"
 
     def _version_keys(self, tags: frozenset[str]) -> list[str]:
         prefix = f"edgerest:{self._name}:{self._run_id}:v:"

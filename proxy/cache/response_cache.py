@@ -133,6 +133,8 @@ class ResponseCache:
     def find(self, place: Place, wants: Wants, since: float) -> Found:
         """What is kept in `place`, and whether it may answer."""
         entry, forwarded = self._store.get(place.key), "fwd=miss"
+        if entry is not None and not entry.is_for(place.identity):
+            entry = None
         if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
             self._invalidations += 1
             self._store.drop(place.key, entry)
@@ -168,8 +170,7 @@ class ResponseCache:
         flight = None if wants.no_cache or wants.no_store else self._flights.find(place.key)
         if flight is None or flight.background or flight.began < since:
             return None
-        self._reads["shared"] += 1
-        return flight
+        return flight if flight.is_for(place.identity) else None
 
     def begin(self, place: Place) -> Flight:
         """A flight whose answer is to be made."""
@@ -205,6 +206,9 @@ class ResponseCache:
         found = await shared.find(place.key, self._versions)
         if found is None or self._applied is not place.applied:
             return None
+        if not found.is_for(place.identity):
+            return None
+        flight.claims = found.claims
         self._store.put(place.key, found)
         return of_entry(found, detail="shared")
 
@@ -251,6 +255,7 @@ class ResponseCache:
             flight.vector,
             made.compressible,
             asked_at=flight.began,
+            claims=flight.claims,
         )
         if not self._versions.unchanged(entry.tags, entry.vector):
             return made.unkept("written-meanwhile")

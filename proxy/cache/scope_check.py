@@ -23,7 +23,6 @@ from proxy.schema_cache.node_trees import Trait
 
 _REASONS: Final = (
     ("request", "it reads headers, cookies or settings of the request", "it can't be cached"),
-    ("token", "it reads exp, iat, nbf or jti of the token", "it can't be cached"),
     ("claims", "it, or its row security, reads the token's claims", "write scope=claims"),
     ("role", "its row security depends on the role", "write scope=role or scope=claims"),
 )
@@ -33,14 +32,19 @@ def covers(scope: Scope, traits: frozenset[Trait]) -> bool:
     """Whether answers with these traits are the same for all who share them under `scope`.
 
     What reads headers, cookies or settings of the request is nobody's to keep: nothing says
-    which of them it reads. Nor is what reads those claims that differ from token to token, such
-    as a list of revoked ones. The time of day is for the policy's times to bound.
+    which of them it reads. What may read any claim is kept for one text of the claims alone
+    (`is_of_one_token`). The time of day is for the policy's times to bound.
     """
-    if "request" in traits or traits >= {"claims", "token"}:
+    if "request" in traits:
         return False
     if scope == "public":
-        return not traits & {"claims", "role"}
-    return scope == "claims" or "claims" not in traits
+        return not traits & {"claims", "role", "token"}
+    return scope == "claims" or not traits & {"claims", "token"}
+
+
+def is_of_one_token(traits: frozenset[Trait]) -> bool:
+    """Whether an answer with these traits may differ between two tokens of one identity."""
+    return "token" in traits
 
 
 def embeds_what_is_public(

@@ -11,8 +11,9 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from proxy.auth.model import Identity
 from proxy.cache.freshness import Lifetimes
-from proxy.cache.key import Key, key_size
+from proxy.cache.key import Key, key_size, whole_claims
 from proxy.cache.versions import Vector
 from proxy.response.model import Response
 
@@ -29,7 +30,8 @@ class Entry:
     one of its content as it is. `made_at`: when its query began (monotonic, seconds).
     `asked_at`: the same if it was begun by this process; by others, it is not known what they
     knew then. `vector`: the versions of the tables `tags` before that. `coded` are its
-    contents in content codings, as they were first asked for.
+    contents in content codings, as they were first asked for. `claims`: the `whole_claims`
+    that it is for, None for all with its key.
     """
 
     response: Response
@@ -41,6 +43,11 @@ class Entry:
     compressible: bool
     coded: dict[str, bytes] = field(default_factory=dict)
     asked_at: float = -math.inf
+    claims: bytes | None = None
+
+    def is_for(self, identity: Identity) -> bool:
+        """Whether it may answer `identity`, which has its key."""
+        return self.claims is None or self.claims == whole_claims(identity)
 
     @property
     def size(self) -> int:

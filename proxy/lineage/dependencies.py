@@ -30,9 +30,9 @@ from proxy.plan.model import (
     TableWrite,
     UpdatePlan,
 )
-from proxy.schema_cache.facts import Facts, FunctionFacts, RelationFacts
+from proxy.schema_cache.facts import Facts, FunctionFacts, RelationFacts, named
 from proxy.schema_cache.model import ComputedRelationship, QualifiedName, SchemaCache
-from proxy.schema_cache.node_trees import Code, Trait
+from proxy.schema_cache.node_trees import NO_CODE, Code, Trait
 
 _PLAIN_TYPES: Final = frozenset(
     """bigint bit bool boolean bpchar bytea char character date decimal double float float4
@@ -189,6 +189,7 @@ class Walk:
         self._unannounced: set[str] = set()
         self._reached: set[int] = set()
         self._seen: set[tuple[int, int | None]] = set()
+        self._suspected: set[int] = set()
 
     def found(self) -> Dependencies:
         """All that was reached so far."""
@@ -274,14 +275,29 @@ class Walk:
         if function.reads is not None:
             self._declared(function.reads)
             if function.volatility != "immutable":
-                self._traits.add("claims")
+                self._traits |= {"claims", "token"}
+            self._suspect(oid)
         elif function.volatility == "immutable" and function.body is None:
-            return
+            self._suspect(oid)
         elif function.body is not None:
             self.code(function.body, function.owner if function.definer else role)
         elif not _is_honest(function):
             name = function.name
             self.unknown.add(f"what function {name.schema}.{name.name} reads is not declared")
+
+    def _suspect(self, oid: int) -> None:
+        """A function of which a declaration says what tables it reads, if any. It says
+        nothing of headers, claims and roles: what the source of it, and of all that it seems
+        to call, reads of those counts."""
+        unseen = [oid]
+        while unseen:
+            function = self.facts.functions.get(oid := unseen.pop())
+            if function is None or oid in self._suspected:
+                continue
+            self._suspected.add(oid)
+            for code in (function.hints, function.defaults, function.body or NO_CODE):
+                self._traits |= code.traits
+                unseen.extend(code.functions)
 
     def _builtin(self, oid: int) -> None:
         name, trait = self.facts.unsteady.get(oid, ("", "role"))
@@ -294,12 +310,9 @@ class Walk:
 
     def _declared(self, tags: frozenset[str]) -> None:
         for tag in tags:
-            schema, _, name = tag.partition(".")
-            qualified = QualifiedName(schema, name)
-            if qualified in self.facts.by_name:
-                self.add(relation_dependencies(self.facts, qualified))
-            else:
-                self._tags.add(tag)
+            self._tags.add(tag)
+            for name in named(self.facts, tag):
+                self.add(relation_dependencies(self.facts, name))
 
 
 def _is_honest(function: FunctionFacts) -> bool:

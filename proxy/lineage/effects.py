@@ -30,7 +30,7 @@ from proxy.plan.model import (
     UpdatePlan,
 )
 from proxy.schema_cache.fact_queries import FIRST_OF_USERS
-from proxy.schema_cache.facts import Event, Facts, RelationFacts
+from proxy.schema_cache.facts import Event, Facts, RelationFacts, named
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.schema_cache.node_trees import Code
 
@@ -71,14 +71,12 @@ def relation_effects(facts: Facts, name: QualifiedName) -> frozenset[str] | None
 def announced_tags(facts: Facts | None, tag: str) -> frozenset[str]:
     """The tags to touch when a statement on `tag` was announced: those of its partitions
     and inheriting tables with it. Cascades and triggers announce themselves."""
-    schema, _, name = tag.partition(".")
-    oid = None if facts is None else facts.by_name.get(QualifiedName(schema, name))
-    if facts is None or oid is None:
+    if facts is None:
         return frozenset((tag,))
-    found, unseen = set(), [oid]
+    found, unseen = {tag}, [facts.by_name[name] for name in named(facts, tag)]
     while unseen:
         relation = facts.relations.get(unseen.pop())
-        if relation is not None and relation.tag not in found:
+        if relation is not None:
             found.add(relation.tag)
             unseen.extend(relation.children)
     return frozenset(found)
@@ -272,9 +270,7 @@ class _Effects:
             self._everything = True
             return
         for tag in tags:
-            schema, _, name = tag.partition(".")
-            oid = self._facts.by_name.get(QualifiedName(schema, name))
-            if oid is not None:
+            for name in named(self._facts, tag):
                 for event in _ALL_EVENTS:
-                    self.relation(oid, event)
+                    self.relation(self._facts.by_name[name], event)
             self._tags.add(tag)

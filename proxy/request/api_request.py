@@ -14,6 +14,7 @@ from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import api_error
+from proxy.request.headers import header_values
 from proxy.request.media_types import JSON, parse_accept, parse_media_type
 from proxy.request.model import (
     Action,
@@ -68,6 +69,9 @@ _ACTIONS: Final[Mapping[Resource, Mapping[str, ActionKind]]] = {
     },
 }
 _WRITING_METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
+_READ_HEADERS: Final = frozenset(
+    (b"accept", b"accept-profile", b"content-profile", b"content-type", b"range")
+)
 _ROOT: Final[EmbedPath] = ()
 
 
@@ -78,15 +82,16 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
     segments = path_segments(request.path)
     prefix = _schema_prefix(segments, rules)
     resource, name = _resource(segments if prefix is None else _below(segments), rules)
-    schema, negotiated = _schema(method, headers, rules.schemas, prefix)
+    said = header_values(headers, _READ_HEADERS)
+    schema, negotiated = _schema(method, said, rules.schemas, prefix)
     action = _action(resource, method, QualifiedName(schema, name))
     query = parse_query(request.query, is_call_read=action.kind == "call_read")
     limits = query.ranges.get(_ROOT, ALL_ROWS)
-    range_ = combine_ranges(method, limits, header(headers, b"range"))
-    content_type = header(headers, b"content-type")
+    range_ = combine_ranges(method, limits, said.get(b"range"))
+    content_type = said.get(b"content-type")
     media_type = JSON if content_type is None else parse_media_type(_latin(content_type))
     payload, columns = parse_payload(request.body, media_type, query, action)
-    accept = header(headers, b"accept")
+    accept = said.get(b"accept")
     return ApiRequest(
         action=action,
         schema=schema,
@@ -115,13 +120,9 @@ def resource_of(request: HttpRequest, rules: RequestRules) -> tuple[Resource, Qu
     segments = path_segments(request.path)
     prefix = _schema_prefix(segments, rules)
     resource, name = _resource(segments if prefix is None else _below(segments), rules)
-    schema, _ = _schema(request.method, request.headers, rules.schemas, prefix)
+    said = header_values(request.headers, _READ_HEADERS)
+    schema, _ = _schema(request.method, said, rules.schemas, prefix)
     return resource, QualifiedName(schema, name)
-
-
-def header(headers: Headers, name: bytes) -> bytes | None:
-    """The first value of the header `name` (in lower case)."""
-    return next((value for key, value in headers if key == name), None)
 
 
 def _text(raw: bytes) -> str:
@@ -169,11 +170,11 @@ def _resource(segments: list[str], rules: RequestRules) -> tuple[Resource, str]:
 
 
 def _schema(
-    method: str, headers: Headers, schemas: tuple[str, ...], prefix: str | None
+    method: str, said: Mapping[bytes, bytes], schemas: tuple[str, ...], prefix: str | None
 ) -> tuple[str, bool]:
     """The schema that path or profile choose, and whether there was a choice."""
     name = b"content-profile" if method in _WRITING_METHODS else b"accept-profile"
-    profile = header(headers, name)
+    profile = said.get(name)
     if profile is None:
         return schemas[0] if prefix is None else prefix, len(schemas) != 1
     schema = _text(profile)

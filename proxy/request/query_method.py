@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.errors import ApiError, api_error
+from proxy.request.headers import header_values
 from proxy.request.model import HttpRequest
 
 QUERY: Final = "QUERY"
@@ -72,7 +73,5 @@ def as_get(request: HttpRequest) -> HttpRequest:
 
 
 def _media_type(request: HttpRequest) -> bytes:
-    for name, value in request.headers:
-        if name == b"content-type":
-            return value.partition(b";")[0].strip().lower()
-    return b""
+    said = header_values(request.headers, (b"content-type",))
+    return said.get(b"content-type", b"").partition(b";")[0].strip().lower()

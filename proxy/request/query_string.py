@@ -140,12 +140,15 @@ def _filters_and_arguments(
 def _ranges(
     limits: Iterable[Pair], offsets: Iterable[Pair], budget: Budget
 ) -> Mapping[EmbedPath, Range]:
-    rows = dict(limits)
-    starts = {key.removesuffix("offset") + "limit": value for key, value in offsets}
-    ranges: dict[EmbedPath, Range] = {}
-    for key in rows.keys() | starts.keys():
-        path, _ = readers.read_tree_path(key, budget)
-        # Only the bare parameters speak of the root.
-        if path or key == "limit":
-            ranges[path] = range_of(rows.get(key), starts.get(key))
-    return ranges
+    """The ranges, of equal paths the last limit and the last offset; later paths come last."""
+    rows: dict[EmbedPath, str] = {}
+    starts: dict[EmbedPath, str] = {}
+    for found, pairs in ((rows, limits), (starts, offsets)):
+        for key, value in pairs:
+            named = key.removesuffix("offset") + "limit" if found is starts else key
+            path, _ = readers.read_tree_path(named, budget)
+            # Only the bare parameters speak of the root.
+            if path or named == "limit":
+                found.pop(path, None)
+                found[path] = value
+    return {path: range_of(rows.get(path), starts.get(path)) for path in (*rows, *starts)}

@@ -12,6 +12,7 @@ from typing import Final
 from proxy.request.api_request import headers_for_database, parse_cookies
 from proxy.request.cache_control import wants_of
 from proxy.request.conditions import read_conditions
+from proxy.request.headers import header_values
 from proxy.request.model import Headers
 
 SHAPING: Final = frozenset(
@@ -39,12 +40,8 @@ Settings = tuple[tuple[str, str], ...]
 
 
 def caching_headers(headers: Headers) -> Mapping[bytes, bytes]:
-    """The headers that matter to caches, lines of the same name in one (RFC 9110, 5.3)."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _CACHING:
-            found[name] = found[name] + b", " + value if name in found else value
-    return found
+    """The values of the headers that matter to caches."""
+    return header_values(headers, _CACHING)
 
 
 class RequestHeaders:
@@ -81,7 +78,8 @@ class RequestHeaders:
         self.wants = wants_of(self.caching.get(b"cache-control"))
         self.conditions = read_conditions(self.caching)
         self.timeouts = tuple([v for name, v in headers if name == b"x-request-timeout"])
-        self.seen = _consistency_token(headers)
+        token = self.caching.get(CONSISTENCY_TOKEN, b"")
+        self.seen = token.decode("latin-1") if 0 < len(token) <= _LONGEST_TOKEN else None
         self._settings: dict[object, tuple[object, Settings]] = {}
 
     def settings(self, kind: object, identity: object) -> Settings | None:
@@ -95,11 +93,3 @@ class RequestHeaders:
         if len(self._settings) >= _MOST_SETTINGS:
             self._settings.clear()
         self._settings[kind] = identity, settings
-
-
-def _consistency_token(headers: Headers) -> str | None:
-    """The token that a request came with; None when there is none that could be one."""
-    for name, value in headers:
-        if name == CONSISTENCY_TOKEN:
-            return value.decode("latin-1") if len(value) <= _LONGEST_TOKEN else None
-    return None

@@ -174,8 +174,8 @@ where contype = 'f' and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 
 
 # [oid, schema, name, volatility, security definer, owner, language, comment if it speaks of
 # the cache, node trees of a standard SQL body and of the arguments' defaults, source,
-# extension]. A long source is not worth looking at. Superusers may put functions into
-# pg_catalog.
+# extension]. A long source is not worth looking at, unless all that is known is what its
+# comment says. Superusers may put functions into pg_catalog.
 _FUNCTIONS: Final = """
 select json_agg(json_build_array(
   p.oid::bigint, n.nspname, p.proname, p.provolatile, p.prosecdef, p.proowner::bigint,
@@ -184,7 +184,9 @@ select json_agg(json_build_array(
   {body},
   p.proargdefaults::text,
   case
-    when l.lanname in ('sql', 'plpgsql') and length(p.prosrc) < 10000 then p.prosrc
+    when l.lanname not in ('c', 'internal') and p.prokind = 'f'
+      and (length(p.prosrc) < 10000 or d.description ~ '(^|\\n)\\s*@cache\\M')
+    then p.prosrc
   end,
   (
     select x.extname from pg_depend e join pg_extension x on x.oid = e.refobjid

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, Literal
 
 from proxy.schema_cache.fact_queries import FACTS
-from proxy.schema_cache.function_bodies import read_body
+from proxy.schema_cache.function_bodies import hints, read_body
 from proxy.schema_cache.model import QualifiedName, Volatility
 from proxy.schema_cache.node_trees import NO_CODE, Code, Trait, read_code
 from proxy.schema_cache.source_names import Oids, can_write, read_names
@@ -39,6 +40,7 @@ _TRIGGER_EVENTS: Final[tuple[tuple[int, Event], ...]] = (
 _INSTEAD: Final = 64
 _WRITES: Final = "cnd"
 
+_UNDERSTOOD: Final = ("sql", "plpgsql")
 _LINE: Final = re.compile(r"^[ \t]*@cache\b(.*)$", re.MULTILINE)
 
 # PostgreSQL's own functions that are stable and yet differ between two moments, roles or
@@ -96,10 +98,11 @@ class FunctionFacts:
     """A function that is not PostgreSQL's own.
 
     `reads`, `writes`: the tables that its comment names, None when it says nothing of them.
-    `body`: what it depends on, None when that is not known; `steps`: all that it can lead to,
-    and more (see `source_names`), None when that is not known; `defaults`: what the defaults
-    of its arguments do. `only_reads`: its own statements write to none of the relations; the
-    functions that they call may. `extension`: the one that it is of.
+    `body`: what it depends on, None when that is not known: `hints` then has what its source
+    seems to read of the request, and the functions that it names; `steps`: all that it can
+    lead to, and more (see `source_names`), None when that is not known; `defaults`: what the
+    defaults of its arguments do. `only_reads`: its own statements write to none of the
+    relations; the functions that they call may. `extension`: the one that it is of.
     """
 
     name: QualifiedName
@@ -114,6 +117,7 @@ class FunctionFacts:
     only_reads: bool
     extension: str | None
     language: str
+    hints: Code = NO_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +151,31 @@ def tag_of(name: QualifiedName) -> str:
     return f"{name.schema}.{name.name}"
 
 
+def named(facts: Facts, tag: str) -> tuple[QualifiedName, ...]:
+    """The relations that `tag` may mean: schemas and tables may have dots in their names."""
+    dots = [place for place, letter in enumerate(tag) if letter == "."]
+    names = [QualifiedName(tag[:dot], tag[dot + 1 :]) for dot in dots]
+    return tuple(name for name in names if name in facts.by_name)
+
+
 def declared_tags(
-    comment: str | None, schema: str, directive: Literal["reads", "writes"]
+    comment: str | None,
+    schema: str,
+    directive: Literal["reads", "writes"],
+    relations: Set[str] = frozenset(),
 ) -> frozenset[str] | None:
     """What the lines `@cache reads=a,b.c writes=` of a function's comment say of one of the
-    two; a name without a schema is of `schema`. None when they say nothing of it."""
+    two; a name without a schema is of `schema`. `b.c` may also be a table of `schema`, if it
+    is among the tags of `relations`. None when they say nothing of it."""
     found: set[str] | None = None
     for line in _LINE.findall(comment or ""):
         for word in line.split():
             name, equals, value = word.partition("=")
             if name == directive and equals:
-                names = [part for part in value.split(",") if part]
-                found = (found or set()) | {
-                    part if "." in part else f"{schema}.{part}" for part in names
-                }
+                found = found or set()
+                for part in filter(None, value.split(",")):
+                    own = f"{schema}.{part}"
+                    found |= {part, own} & relations or {part if "." in part else own}
     return None if found is None else frozenset(found)
 
 
@@ -263,6 +278,7 @@ def _cascades(
 def _functions(raw: Mapping[str, Any], namesakes: Oids) -> dict[int, FunctionFacts]:
     aggregates = dict(raw["aggregates"])
     relations = _grouped((facts[2], facts[0]) for facts in raw["relations"])
+    tags = {f"{schema}.{name}" for _, schema, name, *_ in raw["relations"]}
     found = {}
     for oid, schema, name, volatility, definer, owner, language, *more in raw["functions"]:
         comment, tree, defaults, source, extension = more
@@ -270,28 +286,34 @@ def _functions(raw: Mapping[str, Any], namesakes: Oids) -> dict[int, FunctionFac
             body: Code | None = Code(functions=frozenset(aggregates[oid]) - {0})
         elif tree is not None:
             body = read_code((tree,))
-        elif source is not None:
-            body = read_body(source, namesakes.keys())
+        elif source is not None and language in _UNDERSTOOD:
+            body = read_body(source, namesakes.keys(), language)
         else:
             body = None
-        steps = body
-        if steps is None and source is not None:
+        steps, can_be_read = body, source is not None and language in _UNDERSTOOD
+        if steps is None and can_be_read:
             steps = read_names(source, relations, namesakes)
+        suspected = NO_CODE
+        if body is None and source is not None:
+            traits, words = hints(source)
+            called = [namesakes.get(word, ()) for word in words]
+            suspected = Code(functions=frozenset(chain.from_iterable(called)), traits=traits)
         found[oid] = FunctionFacts(
             name=QualifiedName(schema, name),
             volatility=_VOLATILITIES.get(volatility, "volatile"),
             definer=definer,
             owner=owner,
-            reads=declared_tags(comment, schema, "reads"),
-            writes=declared_tags(comment, schema, "writes"),
+            reads=declared_tags(comment, schema, "reads", tags),
+            writes=declared_tags(comment, schema, "writes", tags),
             body=body,
             steps=steps,
             defaults=read_code((defaults,)),
             # PostgreSQL lets only VOLATILE functions write.
             only_reads=volatility != "v"
-            or (tree is None and source is not None and not can_write(source)),
+            or (tree is None and can_be_read and not can_write(source)),
             extension=extension,
             language=language,
+            hints=suspected,
         )
     return found
 

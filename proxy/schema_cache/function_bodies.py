@@ -13,7 +13,14 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from proxy.schema_cache.node_trees import PASSING_CLAIMS, Code, Trait, setting_traits
+from proxy.schema_cache.node_trees import (
+    NO_CLAIMS,
+    PASSING_CLAIMS,
+    Code,
+    Trait,
+    is_claims,
+    setting_traits,
+)
 
 _TOKEN: Final = re.compile(
     r"""
@@ -68,28 +75,60 @@ _CALLED: Final = _KEYWORDS | _FUNCTIONS
 _TIME_TEXTS: Final = re.compile(r"now|today|tomorrow|yesterday", re.IGNORECASE)
 _ROLES: Final = frozenset(("current_role", "current_user", "session_user", "user"))
 
+# Words that stand for tokens in `_reads_by_name`: CLAIMS is the text with the setting's name,
+# WHOLE the claims as text, JSON as json, PASSING the name of one that passes, NONE a text
+# that no claims are, TEXT any other. Names are in lower case.
+_OPENING: Final = (
+    "(?:^|(?<=[(,] )|"
+    + "|".join(f"(?<={word} )" for word in "select and or not when then else".split())
+    + ")"
+)
+_SAME: Final = tuple(
+    (re.compile(pattern), word)
+    for pattern, word in (
+        (
+            r"(?<!\S)(?:pg_catalog \. )?current_setting \( CLAIMS(?: , (?:true|false))? \)",
+            "WHOLE",
+        ),
+        (r"(?<!\S)(?:nullif|coalesce) \( WHOLE , NONE \)", "WHOLE"),
+        (r"(?<!\S)WHOLE :: jsonb?(?! [.(\[%])(?!\S)", "JSON"),
+        (_OPENING + r"\( (WHOLE|JSON) \)", r"\1"),
+    )
+)
+# Left of it nothing binds as tightly, and right of it nothing makes another name of TEXT.
+_MEMBER: Final = re.compile(
+    rf"(?:{_OPENING}|(?<=[\w)\]] = ))JSON - >(?: >)? TEXT(?! (?:::|[A-Z]))(?!\S)"
+)
+_CONSTANT: Final = re.compile(r"(?<!\S)current_setting \( (?:CLAIMS|PASSING|NONE|TEXT) [,)]")
+_NAMED_SETTING: Final = re.compile(r"current_setting\s*\(\s*'([^'\\]*)'\s*[,)]")
+_WORD: Final = re.compile(r"[^\W\d][\w$]*")
+_LEFT: Final = re.compile(r"(?<!\S)(?:CLAIMS|WHOLE|JSON)(?!\S)")
+
 _Token = tuple[str, str]
 _END: Final[_Token] = ("", "")
 
 
-def read_body(source: str, user_functions: Collection[str]) -> Code | None:
+def read_body(
+    source: str, user_functions: Collection[str], language: str = "sql"
+) -> Code | None:
     """What `source` depends on; None when it can't be told.
 
     `user_functions` are the names of all functions outside PostgreSQL's own schema: they
     may stand in for others of the same name, and be called as if they were fields.
     """
     traits: set[Trait] = set()
+    words = []
     before, reading = _END, _tokens(source)
     now, following = next(reading), next(reading, _END)
     while now != _END:
         after = next(reading, _END)
         kind, token = now
-        if kind == "odd":
+        # Texts that follow each other are one.
+        if kind == "odd" or (kind == "text" and before[0] == "text"):
             return None
+        words.append(_word(kind, token))
         if kind == "text" and _TIME_TEXTS.search(token):
             traits.add("time")
-        elif kind == "text" and token[1:-1] in PASSING_CLAIMS:
-            traits.add("token")
         elif kind == "name":
             name = token.lower() if token[0] != '"' else token[1:-1]
             if name in _FORBIDDEN or name in user_functions:
@@ -104,7 +143,50 @@ def read_body(source: str, user_functions: Collection[str]) -> Code | None:
             elif name == "current_setting":
                 traits.update(setting_traits(after[1][1:-1] if after[0] == "text" else None))
         before, now, following = now, following, after
+    text = " ".join(words)
+    if words.count("current_setting") != len(_CONSTANT.findall(text)):
+        traits.update(setting_traits(None))
+    if "claims" in traits and (language != "sql" or not _reads_by_name(text)):
+        traits.add("token")
     return Code(traits=frozenset(traits))
+
+
+def hints(source: str) -> tuple[frozenset[Trait], frozenset[str]]:
+    """Of a body that is not understood: what it seems to read of the request and the role,
+    and all words in it, among them the names of functions that it may call."""
+    lower = source.lower()
+    traits: set[Trait] = set()
+    if any(role in lower for role in _ROLES - {"user"}):
+        traits.add("role")
+    constants = _NAMED_SETTING.findall(lower)
+    if len(constants) < lower.count("current_setting"):
+        traits.update(setting_traits(None))
+    for name in constants:
+        traits.update(setting_traits(name))
+    if "claims" in traits:
+        traits.add("token")
+    return frozenset(traits), frozenset(_WORD.findall(source))
+
+
+def _word(kind: str, token: str) -> str:
+    if kind == "name":
+        return token.lower() if token[0] != '"' else "QUOTED"
+    if kind != "text":
+        return token
+    text = token[1:-1]
+    if is_claims(text):
+        return "CLAIMS"
+    return "PASSING" if text in PASSING_CLAIMS else "NONE" if text in NO_CLAIMS else "TEXT"
+
+
+def _reads_by_name(text: str) -> bool:
+    """Whether all that is done with the claims is to read such as last, by constant names."""
+    before = ""
+    while before != text:
+        before = text
+        for pattern, word in _SAME:
+            text = pattern.sub(word, text)
+    return _LEFT.search(_MEMBER.sub("VALUE", text)) is None
 
 
 def _tokens(source: str) -> Iterator[_Token]:

@@ -4,7 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.auth.claims import parse_claims
 from proxy.auth.model import Identity
 from proxy.auth.tokens import identify
 from proxy.errors import ApiError
@@ -191,3 +194,63 @@ def test_claims_reach_the_database_as_they_were_signed(
 def test_expires_at() -> None:
     assert ask({"role": "a", "exp": SECOND + 5}).expires_at == SECOND + 5
     assert ask({"role": "a"}).expires_at is None
+
+
+@pytest.mark.parametrize(
+    "payload, claims",
+    [
+        ('{"role":"author","sub":"b","sub":"a"}', '{"role":"author","sub":"a"}'),
+        ('{"sub":"b","role":"author","s\\u0075b":"a"}', '{"sub":"a","role":"author"}'),
+        ('{"role":"x","role":"author","n":0.10}', '{"role":"author","n":0.10}'),
+        ('{"role":"author","a":[{"x":1,"x":1e2}]}', '{"role":"author","a":[{"x":1e2}]}'),
+        (
+            '{"role":"author","n":1.0, "s":"\\ud800"}',
+            '{"role":"author","n":1.0, "s":"\\ud800"}',
+        ),
+        ('{"role":"author","s":"é","s":"\\ud800"}', '{"role":"author","s":"\\ud800"}'),
+        ('{"exp":1,"role":"author","exp":99999999999}', '{"exp":99999999999,"role":"author"}'),
+    ],
+)
+def test_of_equal_names_the_last_counts_everywhere(payload: str, claims: str) -> None:
+    identity = ask(payload)
+    assert identity.role == "author"
+    assert identity.claims == claims
+
+
+def test_an_audience_named_twice() -> None:
+    assert ask('{"role":"author","aud":"other","aud":"me"}', audience="me").role == "author"
+    assert refusal('{"role":"author","aud":"me","aud":"other"}', audience="me") == AUDIENCE
+
+
+class _Members(list[Any]):
+    """Members of an object, some names more than once."""
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.tuples(st.sampled_from("ab"), inner), max_size=3).map(_Members)
+    ),
+    max_leaves=8,
+)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, _Members):
+        return "{" + ",".join(f"{json.dumps(n)}:{_text(v)}" for n, v in value) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    return json.dumps(value)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), _values), max_size=4))
+def test_no_text_that_is_handed_on_has_a_name_twice(members: list[tuple[str, Any]]) -> None:
+    text = _text(_Members(members))
+    claims = parse_claims(text.encode())
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    assert json.loads(claims.text, object_pairs_hook=once) == claims.values == json.loads(text)

@@ -37,6 +37,56 @@ create view api.claimed as
   select * from api.plain where name = current_setting('request.jwt.claims', true)::json->>'sub';
 create view api.unrevoked as select * from api.plain
   where name <> current_setting('request.jwt.claims', true)::json->>'jti';
+create view api.anyone as
+  select * from api.plain where current_setting('request.jwt.claims', true)::jsonb @> '{"a": 1}';
+create view api.pathed as
+  select * from api.plain where name = current_setting('request.jwt.claims', true)::json #>> '{sub}';
+create view api.sought as select * from api.plain
+  where jsonb_path_exists(current_setting('request.jwt.claims', true)::jsonb, '$.sub');
+create view api.wholes as select current_setting('request.jwt.claims', true)::json as claims;
+create view api.chosen as select *, current_setting('request.jwt.claims', true)::json ->> name as it
+  from api.plain;
+create view api.nested as select p.*, (select coalesce(nullif(current_setting('request.jwt.claims',
+  true), ''), '{}')::jsonb -> 'app' ->> 'team') as team from api.plain p;
+create view api.called as select * from api.plain where name =
+  json_object_field_text(current_setting('Request.Jwt.Claims'::text)::json, 'sub');
+create view api.legacy as
+  select * from api.plain where name = current_setting('request.jwt.claim.jti', true);
+create function public.setting(text) returns text language sql stable
+  begin atomic select current_setting($1, true); end;
+create view api.unnamed as select public.setting('request.jwt.claims') from api.plain;
+create operator public.!! (function = pg_catalog.current_setting, rightarg = text);
+create view api.operated as select operator(public.!!) 'request.jwt.claims' as claims from api.plain;
+create function hidden.sub_of(json) returns text language sql stable
+  as $$ select $1 ->> 'jti' $$;
+create view api.passed as
+  select hidden.sub_of(current_setting('request.jwt.claims', true)::json) from api.plain;
+create function hidden.claims() returns json language sql stable
+  as $$ select current_setting('request.jwt.claims', true)::json $$;
+create view api.returned as select hidden.claims() ->> 'sub' as sub from api.plain;
+create function hidden.by_plpgsql() returns text language plpgsql stable as $$
+  begin return current_setting('request.jwt.claims', true)::json ->> 'sub'; end $$;
+create view api.procedural as select hidden.by_plpgsql() from api.plain;
+create function hidden.pure(text) returns text language plpgsql immutable as $$
+  declare found text; begin select lower($1) into found; return found; end $$;
+create view api.purely as select hidden.pure(name) from api.plain;
+create function hidden.liar() returns text language plpgsql immutable as $$
+  declare found text; begin select current_setting('request.jwt.claims', true)::json ->> 'sub'
+  into found; return found; end $$;
+create view api.lying as select hidden.liar() from api.plain;
+create function hidden.tenant() returns text language plpgsql stable as $$
+  declare found text; begin select current_setting('request.headers', true)::json ->> 'tenant'
+  into found; return found; end $$;
+create function api.headed_declared() returns setof api.plain language plpgsql stable
+  as $$ begin return query select * from api.plain where name = hidden.tenant(); end $$;
+comment on function api.headed_declared() is '@cache reads=plain';
+create schema "a.b";
+create table "a.b"."c.d" (id int);
+create table api."x.y" (id int) partition by range (id);
+create table api."x.y.1" partition of api."x.y" for values from (1) to (2);
+create function api.dotted() returns bigint language plpgsql stable
+  as $$ begin return (select count(*) from api."x.y"); end $$;
+comment on function api.dotted() is '@cache reads=x.y,a.b.c.d';
 create extension tablefunc;
 create view api.crossed as
   select * from crosstab('select name, id, id from api.plain') as ct(name text, id int);

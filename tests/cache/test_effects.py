@@ -122,4 +122,6 @@ def test_what_is_announced_concerns_partitions_too(dependent: SchemaCache) -> No
         "hidden.events_2", "hidden.events_2a"
     )
     assert announced_tags(facts, "anything") == {"anything"}
+    assert announced_tags(facts, "api.x.y") == {"api.x.y", "api.x.y.1"}
+    assert announced_tags(facts, "a.b.c.d") == {"a.b.c.d"}
     assert relation_effects(facts, QualifiedName("api", "root")) is None

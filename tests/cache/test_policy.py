@@ -80,6 +80,20 @@ def test_which_policy_counts(
     assert policies(configuration, comment).find("tables", ITEMS, role) == expected
 
 
+def test_names_with_dots() -> None:
+    names = [
+        QualifiedName("a.b", "c.d"),
+        QualifiedName("api", "x.y"),
+        QualifiedName("p", "q.r"),
+    ]
+    tables = {name: Table(*name, None, False, True, True, True, (), {}) for name in names}
+    for number, written in enumerate(("a.b.c.d", "x.y", "p.q.r")):
+        rows = read_policy_rows(parse_file(f'[cache.tables."{written}"]\nmax-age = 7', {}))
+        found = make_policies(rows, SchemaCache(tables=tables), ("api",))
+        for name in names:
+            assert (found.find("tables", name, "anon") is None) is (name != names[number])
+
+
 @pytest.mark.parametrize(
     "configuration",
     [

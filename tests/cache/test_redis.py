@@ -255,16 +255,19 @@ async def test_large_entries_stay_out(redis: _Redis) -> None:
     st.binary(max_size=50),
     st.frozensets(st.text(max_size=5), max_size=3),
     st.lists(st.binary(max_size=8), max_size=3),
+    st.none() | st.binary(max_size=16),
 )
 def test_entries_come_back_as_they_were(
-    body: bytes, tags: frozenset[str], stamp: list[bytes]
+    body: bytes, tags: frozenset[str], stamp: list[bytes], claims: bytes | None
 ) -> None:
     entry = _entry(body, tags)
+    entry.claims = claims
     unpacked = unpack(pack(entry, tuple(stamp)))
     assert unpacked is not None
     found, found_stamp = unpacked
     assert found_stamp == tuple(stamp)
     assert found.response == entry.response
+    assert found.claims == claims
     assert (found.tag, found.lifetimes, found.tags) == (entry.tag, entry.lifetimes, tags)
     assert abs(found.made_at - entry.made_at) < 1
 

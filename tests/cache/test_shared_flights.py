@@ -26,7 +26,9 @@ ANYBODY = Identity("web", "{}", True)
         (("role",), "role", False),
         (("claims",), "role", True),
         (("claims",), "claims", False),
-        (("claims", "token"), "claims", True),
+        (("claims", "token"), "role", True),
+        (("token",), "public", True),
+        (("claims", "token"), "claims", False),
         (("request",), "claims", True),
     ],
 )
@@ -38,3 +40,18 @@ def test_a_flight_is_not_shared_beyond_what_its_answer_depends_on(
     found = Dependencies(frozenset(("api.t",)), frozenset(traits))
     flight.depends_on(found, Versions())
     assert flight.alone is alone
+
+
+def test_what_any_claim_may_change_is_for_one_token_alone() -> None:
+    one, other = (Identity("a", f'{{"role":"a","jti":{n}}}', True) for n in (1, 2))
+    known: list[tuple[frozenset[Trait], bool]] = [
+        (frozenset(("claims",)), True),
+        (frozenset(("claims", "token")), False),
+    ]
+    for traits, shared in known:
+        place = Place(NOTHING, (b"", b"", b"", b""), Policy(60, scope="claims"), one, "table")
+        flight = Flight(place)
+        assert flight.is_for(other)
+        flight.depends_on(Dependencies(traits=traits), Versions())
+        assert flight.is_for(one)
+        assert flight.is_for(other) is shared

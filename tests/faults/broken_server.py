@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from proxy.cache import notify
 from proxy.lineage import effects
@@ -22,6 +23,12 @@ from tests.http import edge_server
 _APPS: Any = importlib.import_module("proxy.apps")
 _CACHE: Any = importlib.import_module("proxy.cache.response_cache")
 _APPLIED: Any = importlib.import_module("proxy.cache.applied")
+_KEY: Any = importlib.import_module("proxy.cache.key")
+_FLIGHTS: Any = importlib.import_module("proxy.cache.coalescing")
+_HEADERS: Any = importlib.import_module("proxy.request.request_headers")
+_CLAIMS: Any = importlib.import_module("proxy.auth.claims")
+_QUERY: Any = importlib.import_module("proxy.request.query_string")
+_NODE_TREES: Any = importlib.import_module("proxy.schema_cache.node_trees")
 _LOAD: Any = importlib.import_module("proxy.schema_cache.load")
 _WALK: Any = Walk
 _EFFECTS: Any = effects._Effects
@@ -115,7 +122,7 @@ def _shared_claims() -> None:
     _APPLIED.key_of = shared
 
 
-DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
+DEFECTS: Final[dict[str, Callable[[], None]]] = {
     "cascades": _no_cascades,
     "triggers": _no_triggers,
     "partitions": _no_partitions,
@@ -130,6 +137,89 @@ DEFECTS: Final[Mapping[str, Callable[[], None]]] = {
 }
 
 
+# --- keys ------------------------------------------------------------------------------------
+
+
+def _joined_lines() -> None:
+    """Answers are found by all lines of a header, and made by the first."""
+
+    def asked_of(lines: Any) -> Any:
+        found: dict[bytes, bytes] = {}
+        for name, value in lines:
+            found[name] = found[name] + b", " + value if name in found else value
+        return found
+
+    _HEADERS.caching_headers = asked_of
+
+
+def _raw_names() -> None:
+    """Parameters are put in the order of their names, of which some mean the same."""
+
+    def name(parameter: Any) -> Any:
+        return unquote_to_bytes(parameter.partition(b"=")[0].replace(b"+", b" "))
+
+    def canonical(query: bytes) -> bytes:
+        return b"&".join(sorted(query.split(b"&"), key=name))
+
+    _KEY._canonical = canonical
+
+
+def _repeated_claims() -> None:
+    """Of equal claims all are told apart, in whatever order, and PostgreSQL gets all."""
+    _CLAIMS._without_repeats = lambda text: text
+    members = _KEY._members
+
+    def sorted_members(text: str) -> Any:
+        return [(each, each[1]) for each in sorted(members(text))]
+
+    _KEY._members = sorted_members
+    _KEY._passes = lambda member, _: member[0] in _KEY.PASSING_CLAIMS
+
+
+def _passing_claims() -> None:
+    """What may read any claim is kept for all tokens of a person."""
+    _FLIGHTS.is_of_one_token = lambda _: False
+
+
+def _read_by_name() -> None:
+    """Claims are taken to be read by constant names."""
+    _NODE_TREES._reads_by_name = lambda _: True
+
+
+def _believed_comments() -> None:
+    """What a comment says that a function reads is all that it reads."""
+    _WALK._suspect = lambda *_: None
+
+
+def _seeded_ranges() -> None:
+    """Which of several limits counts depends on the seed of the process's hashes."""
+
+    def ranges(limits: Any, offsets: Any, budget: Any) -> Any:
+        rows = dict(limits)
+        starts = {key.removesuffix("offset") + "limit": value for key, value in offsets}
+        found = {}
+        for key in rows.keys() | starts.keys():
+            path, _ = _QUERY.readers.read_tree_path(key, budget)
+            if path or key == "limit":
+                found[path] = _QUERY.range_of(rows.get(key), starts.get(key))
+        return found
+
+    _QUERY._ranges = ranges
+
+
+KEY_DEFECTS: Final[dict[str, Callable[[], None]]] = {
+    "lines": _joined_lines,
+    "names": _raw_names,
+    "repeated-claims": _repeated_claims,
+    "passing-claims": _passing_claims,
+    "read-by-name": _read_by_name,
+    "comments": _believed_comments,
+    "hash-seed": _seeded_ranges,
+    "identities": _shared_claims,
+}
+"""Those that mix up requests and identities, for `tests.faults.fuzz_cache`."""
+
+
 if __name__ == "__main__":
-    DEFECTS[sys.argv.pop(1)]()
+    (DEFECTS | KEY_DEFECTS)[sys.argv.pop(1)]()
     sys.exit(edge_server.main())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
 
@@ -49,12 +49,17 @@ def _context(authority: trustme.CA | None, protocol: str) -> ssl.SSLContext | No
     return context
 
 
+Lines = Sequence[tuple[str, str]]
+"""The lines of a head, of which several may have one name."""
+
+
 @dataclass(slots=True)
 class Answer:
-    """A response, whole."""
+    """A response, whole. `lines` are those of its head, `headers` the last of each name."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    lines: tuple[tuple[str, str], ...] = ()
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -80,20 +85,23 @@ class Http1:
         self,
         method: str,
         path: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Lines | None = None,
         body: bytes = b"",
     ) -> None:
         lines = [f"{method} {path} HTTP/1.1", "host: localhost"]
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        given = headers.items() if isinstance(headers, Mapping) else headers or ()
+        lines += [f"{name}: {value}" for name, value in given]
         if body or method == "POST":
-            lines += ["content-type: application/json", f"content-length: {len(body)}"]
+            if not any(name == "content-type" for name, _ in given):
+                lines.append("content-type: application/json")
+            lines.append(f"content-length: {len(body)}")
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)
 
     async def request(
         self,
         method: str,
         path: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Lines | None = None,
         body: bytes = b"",
     ) -> Answer:
         """The answer. Raises `Broken`."""
@@ -103,7 +111,8 @@ class Http1:
             await self._writer.drain()
             head = await self._reader.readuntil(b"\r\n\r\n")
             answer = _head_of(head)
-            length = int(answer.headers.get("content-length", "0"))
+            bodiless = method == "HEAD" or answer.status == 304
+            length = 0 if bodiless else int(answer.headers.get("content-length", "0"))
             answer.body += await self._reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError) as error:
             self.abort()
@@ -129,8 +138,8 @@ class Http1:
 def _head_of(data: bytes) -> Answer:
     first, *lines = data.decode("latin-1").split("\r\n")[:-2]
     pairs = (line.partition(":") for line in lines)
-    headers = {name.lower(): value.strip() for name, _, value in pairs}
-    return Answer(int(first.split(" ", 2)[1]), headers)
+    given = tuple((name.lower(), value.strip()) for name, _, value in pairs)
+    return Answer(int(first.split(" ", 2)[1]), dict(given), given)
 
 
 class Http2(asyncio.Protocol):

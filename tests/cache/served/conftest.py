@@ -43,6 +43,14 @@ def catalogue_server(
 
 
 @pytest.fixture
+def catalogue_client(catalogue_server: ServerProcess) -> Iterator[httpx.Client]:
+    """A client that sends nothing of its own accord."""
+    with httpx.Client(base_url=catalogue_server.url) as client:
+        client.headers.clear()
+        yield client
+
+
+@pytest.fixture
 def anon(catalogue_server: ServerProcess) -> Iterator[httpx.Client]:
     """A client without a token, and without a wish for compression."""
     headers = {"accept-encoding": "identity"}

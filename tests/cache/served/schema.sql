@@ -111,6 +111,58 @@ create function api.told(value text) returns setof api.drafts stable language sq
 $$;
 comment on function api.told(text) is '@cache max-age=60 reads=api.drafts';
 
+-- Read by who has a token that was not revoked, or is not too old, said in many ways.
+create table api.revoked (jti text primary key);
+create table api.cut_off (sub text primary key, since integer not null);
+
+create function api.is_revoked() returns boolean stable language sql as $$
+    select exists (
+        select from api.revoked
+        where jti = current_setting('request.jwt.claims', true)::json ->> 'jti'
+    )
+$$;
+comment on function api.is_revoked() is '@cache reads=api.revoked';
+create function api.token_id() returns text stable language plpgsql as $$
+begin
+    return current_setting('request.jwt.claims', true)::jsonb ->> 'jti';
+end
+$$;
+create function api.all_claims() returns json stable language sql as
+    $$ select current_setting('request.jwt.claims', true)::json $$;
+
+do $do$
+declare
+    named text;
+    condition text;
+begin
+    for named, condition in values
+        ('constant', $$ not exists (select from api.revoked r
+            where r.jti = current_setting('request.jwt.claims', true)::json ->> 'jti') $$),
+        ('path', $$ not exists (select from api.revoked r
+            where r.jti = current_setting('request.jwt.claims', true)::json #>> '{jti}') $$),
+        ('jsonpath', $$ not exists (select from api.revoked r where to_jsonb(r.jti) =
+            jsonb_path_query_first(current_setting('request.jwt.claims', true)::jsonb, '$.jti'))
+            $$),
+        ('declared', 'not api.is_revoked()'),
+        ('procedural', 'not exists (select from api.revoked r where r.jti = api.token_id())'),
+        ('returned', $$ not exists (select from api.revoked r
+            where r.jti = api.all_claims() ->> 'jti') $$),
+        ('aged', $$ not exists (select from api.cut_off c
+            where c.since > (current_setting('request.jwt.claims', true)::json #>> '{iat}')::int
+            and c.sub = current_setting('request.jwt.claims', true)::json ->> 'sub') $$)
+    loop
+        execute format('create table api.%I (id integer)', 'by_' || named);
+        execute format('insert into api.%I values (1)', 'by_' || named);
+        execute format('alter table api.%I enable row level security', 'by_' || named);
+        execute format('create policy p on api.%I using (%s)', 'by_' || named, condition);
+        execute format('comment on table api.%I is ''@cache max-age=60''', 'by_' || named);
+    end loop;
+end
+$do$;
+
+create function api.args(a integer) returns integer stable language sql as 'select a';
+comment on function api.args(integer) is '@cache max-age=60 reads=';
+
 create view api.summary with (security_invoker) as
     select product_id, count(*) as reviews from api.reviews group by product_id;
 comment on view api.summary is '@cache max-age=60 scope=role';
