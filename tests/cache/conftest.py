@@ -25,10 +25,15 @@ _RULES = PlanRules(read=ReadRules(aggregates_enabled=True))
 
 
 @pytest.fixture(scope="session")
-def dependent(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> SchemaCache:
-    """The schema cache of dependencies.sql, with its facts."""
-    name = make_database(Path(__file__).with_name("dependencies.sql"))
-    return asyncio.run(load(postgres.dsn_for(name)))
+def dependent_dsn(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> str:
+    """A database with dependencies.sql."""
+    return postgres.dsn_for(make_database(Path(__file__).with_name("dependencies.sql")))
+
+
+@pytest.fixture(scope="session")
+def dependent(dependent_dsn: str) -> SchemaCache:
+    """Its schema cache, with its facts."""
+    return asyncio.run(load(dependent_dsn))
 
 
 async def load(dsn: str, schema: str = "api") -> SchemaCache:

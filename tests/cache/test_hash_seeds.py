@@ -5,22 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-from pool.embedded import EmbeddedPostgres
-from tests.conftest import MakeDatabase
 from tests.http.processes import ROOT
 
 _SEEDS = ("0", "1", "2", "3")
 
 
-def test_whatever_is_made_is_the_same_in_all_processes(
-    make_database: MakeDatabase, postgres: EmbeddedPostgres
-) -> None:
-    dsn = postgres.dsn_for(make_database(Path(__file__).with_name("dependencies.sql")))
+def test_whatever_is_made_is_the_same_in_all_processes(dependent_dsn: str) -> None:
     made = [
         subprocess.run(
-            [sys.executable, "-m", "tests.cache.made", dsn],
+            [sys.executable, "-m", "tests.cache.made", dependent_dsn],
             cwd=ROOT,
             env=os.environ | {"PYTHONHASHSEED": seed},
             capture_output=True,
