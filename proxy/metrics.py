@@ -138,6 +138,16 @@ METRICS: Final = (
         "counter",
         "Kept answers that were put out to make room.",
     ),
+    Described(
+        "edgerest_cache_rights_looks_total",
+        "counter",
+        "Looks at what decides rights in the database, on account of kept answers.",
+    ),
+    Described(
+        "edgerest_cache_rights_changes_total",
+        "counter",
+        "Changes of rights that were noticed, each by every worker that uses kept answers.",
+    ),
     Described("edgerest_cache_entries", "gauge", "Answers that are kept."),
     Described("edgerest_cache_bytes", "gauge", "Bytes that they take."),
     Described(
@@ -436,6 +446,8 @@ class Meter:
         follow(cache.refreshes, "edgerest_cache_refreshes_total")
         follow(cache.invalidations, "edgerest_cache_invalidations_total")
         follow(cache.evictions, "edgerest_cache_evictions_total")
+        follow(cache.rights_looks, "edgerest_cache_rights_looks_total")
+        follow(cache.rights_changes, "edgerest_cache_rights_changes_total")
         self._set("edgerest_cache_entries", cache.entries)
         self._set("edgerest_cache_bytes", cache.bytes)
 

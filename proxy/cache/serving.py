@@ -7,7 +7,8 @@ planning and no query.
 
 Order of things: the token is verified first, always. Then the policy is found by path, role
 and profile, then the entry by its key. An entry answers only while no table it was made of
-has been written since (`Versions`); what age and the request make of it is `freshness`.
+has been written since (`Versions`) and the rights it was made under are known to hold
+(`Rights`); what age and the request make of it is `freshness`.
 The versions of the tables are taken before a read's query; `proxy.cache.writing` sees to what
 writes change.
 """
@@ -43,6 +44,7 @@ from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Asked, Key, as_get, asked_of, key_of
 from proxy.cache.policy import Policy
 from proxy.cache.prepared import Prepared, prepare, serves_alike
+from proxy.cache.rights import Rights
 from proxy.cache.safety import embeds_what_is_public
 from proxy.cache.store import Entry, Store
 from proxy.cache.tokens import Tokens
@@ -101,17 +103,20 @@ class _Kept:
 
 
 class ResponseCache:
-    """The cache of one app. `invalidation` knows what has been written, and is told.
-    `is_away` tells whether the database is known to be away."""
+    """The cache of one app. `invalidation` knows what has been written, and is told; `rights`
+    knows whether those hold that answers were made under. `is_away` tells whether the
+    database is known to be away."""
 
     def __init__(
         self,
         invalidation: Invalidation,
+        rights: Rights,
         is_away: Callable[[], bool] = lambda: False,
         current_state: Callable[[], AppState | None] = lambda: None,
     ) -> None:
         self.instants = Instants(current_state, self._holds, self._count_instant)
         self._invalidation = invalidation
+        self._rights = rights
         self._is_away = is_away
         self._tokens = Tokens()
         self._writing = Writing(invalidation, self._tokens)
@@ -135,6 +140,8 @@ class ResponseCache:
             refreshes=self._refreshes,
             invalidations=self._invalidations,
             evictions=self._evicted + store.evictions,
+            rights_looks=self._rights.looks,
+            rights_changes=self._rights.changes,
             entries=len(store),
             bytes=store.size,
         )
@@ -220,6 +227,7 @@ class ResponseCache:
     # --- reads under a policy ------------------------------------------------------------
 
     async def _kept(self, reading: _Read, kept: _Kept) -> Response:
+        held = await self._rights_of(kept.key)
         wants, entry = reading.wants, self._store.get(kept.key)
         forwarded, since = "fwd=miss", self._since(reading)
         if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
@@ -231,7 +239,7 @@ class ResponseCache:
         if entry is not None:
             age = time.monotonic() - entry.made_at
             verdict = Verdict.FETCH
-            if self._versions.trusted:
+            if self._versions.trusted and held is not None:
                 verdict = judge(age, entry.lifetimes, wants)
             if verdict is not Verdict.FETCH:
                 if verdict is Verdict.REFRESH:
@@ -242,12 +250,12 @@ class ResponseCache:
             return self._gateway_timeout(reading, cache_status(forwarded))
         obtained = None
         if entry is not None and self._survives_error(entry, wants):
-            obtained = await self._unless_away(self._obtain(reading, kept, since))
+            obtained = await self._unless_away(self._obtain(reading, kept, since, held))
             if obtained is None and self._survives_error(entry, wants):
                 # It is what finds out that the database is back.
                 self._refresh(reading, kept)
                 return await self._spare(reading, kept, entry, 503)
-        how, made = obtained or await self._obtain(reading, kept, since)
+        how, made = obtained or await self._obtain(reading, kept, since, held)
         if made is None:
             return await self._unkept(reading, "not-shared")
         status = made.response.status
@@ -257,6 +265,13 @@ class ResponseCache:
         line = cache_status(f"{forwarded}{how}", ttl=ttl, detail=made.detail)
         return await self._deliver(reading, made, (line,), kept.key)
 
+    async def _rights_of(self, key: Key) -> int | None:
+        """The stamp of the rights under which what is kept under `key`, or under way, may be
+        used; None when it may not, or there is nothing to look at them for."""
+        if self._rights.known() or (self._versions.trusted and self._store.get(key)):
+            return await self._rights.holding()
+        return await self._rights.holding() if self._flights.find(key) else None
+
     def _since(self, reading: _Read) -> float:
         """When answers must have been begun (monotonic, seconds) to have all that the caller
         knows of."""
@@ -264,15 +279,18 @@ class ResponseCache:
         return -math.inf if token is None else self._tokens.known_since(token)
 
     async def _obtain(
-        self, reading: _Read, kept: _Kept, since: float
+        self, reading: _Read, kept: _Kept, since: float, held: int | None
     ) -> tuple[str, Made | None]:
-        """What the database says, asked here or by another request, and a word for how; None
-        when it is another request's own."""
-        wants = reading.wants
-        flight = None if wants.no_cache or wants.no_store else self._flights.find(kept.key)
+        """What the database says, asked here or, while the rights `held` hold, by another
+        request, and a word for how; None when it is another request's own."""
+        wants, flight = reading.wants, None
+        if held is not None and not wants.no_cache and not wants.no_store:
+            flight = self._flights.find(kept.key)
         if flight is not None and not flight.background and flight.began >= since:
             self._reads["shared"] += 1
-            return "; collapsed", await self._share(reading, kept, flight)
+            made = await self._share(reading, kept, flight)
+            # It was asked for in whatever rights were in force later on.
+            return "; collapsed", made if await self._rights.holding() == held else None
         self._reads["miss"] += 1
         flight = self._flights.start(kept.key, self._filling(reading, kept))
         made = await self._flights.wait(kept.key, flight)
@@ -290,8 +308,13 @@ class ResponseCache:
 
     def _survives_error(self, entry: Entry, wants: Wants) -> bool:
         age = time.monotonic() - entry.made_at
-        unwritten = self._versions.unwritten(entry.tags, entry.vector)
-        return unwritten and survives_error(age, entry.lifetimes, wants)
+        if not self._versions.unwritten(entry.tags, entry.vector):
+            return False
+        # What somebody is promised while the database is away includes that nobody can ask it
+        # about rights. Without such a promise, they have to be known.
+        if not (entry.lifetimes.on_error or self._rights.known()):
+            return False
+        return survives_error(age, entry.lifetimes, wants)
 
     async def _spare(self, reading: _Read, kept: _Kept, entry: Entry, status: int) -> Response:
         """What is kept, in place of an error with this status."""
@@ -323,10 +346,13 @@ class ResponseCache:
             record.hit = Hit(state, kept.key, entry, kept.identity, kept.resource)
         return response
 
-    def _holds(self, key: Key, entry: Entry) -> bool:
-        """Whether `entry` is still kept, and nothing it was made of has been written."""
-        return self._store.get(key) is entry and self._versions.unchanged(
-            entry.tags, entry.vector
+    def _holds(self, key: Key, entry: Entry, now: float) -> bool:
+        """Whether `entry` is still kept, nothing it was made of has been written, and the
+        rights it was made under are known to hold."""
+        return (
+            now < self._rights.until
+            and self._store.get(key) is entry
+            and self._versions.unchanged(entry.tags, entry.vector)
         )
 
     def _count_instant(self, status: int) -> None:
@@ -379,7 +405,7 @@ class ResponseCache:
         shared, stamp = self._invalidation.shared, None
         # Another server may have put there what is older than the caller's token.
         takes_shared = not reading.wants.no_cache and consistency.HEADER not in reading.asked
-        if shared is not None and takes_shared:
+        if shared is not None and takes_shared and await self._rights.holding() is not None:
             found = await shared.find(kept.key, self._versions)
             if found is not None and self._setup is reading.setup:
                 self._store.put(kept.key, found)
