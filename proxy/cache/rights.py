@@ -3,10 +3,13 @@
 In: a way to ask the database, and where the workers of a server share what was seen
 (`proxy.cache.looks`). Out: the stamp of the rights in force, or None as long as nothing is
 known of them. A look reads the stamp of all that decides who may see what: see `_DECIDING`.
+
 Rows of catalogs are told apart by the transaction that made them (xmin) rather than by their
-content: what was granted and taken away again between two looks leaves another stamp, so that
-what was read meanwhile is not taken for good. VACUUM, ANALYZE and CREATE INDEX change rows in
-place, and leave xmin as it is; temporary objects are left out.
+content, so that what is taken away and given back between two looks, or the other way round,
+leaves another stamp, and nothing that was read meanwhile is taken for good. (Only a privilege
+on a column that has no other leaves none when it is given and taken within one interval.)
+VACUUM, ANALYZE and CREATE INDEX change rows in place and leave xmin as it is; temporary
+objects are left out.
 
 Two things hold. Whoever sees another stamp than the look before changes all versions of the
 database first and tells of its look then, so nothing that was made before that change is ever
@@ -82,18 +85,17 @@ _SUM: Final = """
 from {0} where {3})"""
 _PARAMETERS: Final = ("pg_parameter_acl", _BY_XMIN, "oid", "true")
 
-# Nothing has changed while this has not: which transactions are over, in which server. What
-# was changed in pg_authid and changed back shows in its counters only, some seconds later.
-_MOMENT: Final = """
-concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(), pg_backend_pid(),
-  pg_stat_get_tuples_inserted('pg_catalog.pg_authid'::regclass),
-  pg_stat_get_tuples_updated('pg_catalog.pg_authid'::regclass),
-  pg_stat_get_tuples_deleted('pg_catalog.pg_authid'::regclass))"""
-_LASTING: Final = """
-concat_ws(' ', pg_postmaster_start_time(),
-  pg_stat_get_tuples_inserted('pg_catalog.pg_authid'::regclass),
-  pg_stat_get_tuples_updated('pg_catalog.pg_authid'::regclass),
-  pg_stat_get_tuples_deleted('pg_catalog.pg_authid'::regclass))"""
+# What was added and taken away again leaves nothing in a catalog but counters, of rows that
+# were inserted, updated and deleted; PostgreSQL tells them some seconds later.
+_COUNTED: Final = ("pg_authid", "pg_auth_members", "pg_policy", "pg_db_role_setting")
+_COUNTERS: Final = ", ".join(
+    f"pg_stat_get_tuples_{what}('pg_catalog.{catalog}'::regclass)"
+    for catalog in _COUNTED
+    for what in ("inserted", "updated", "deleted")
+)
+_ALWAYS: Final = f"pg_postmaster_start_time(), {_COUNTERS}"
+# Nothing has changed while this has not: which transactions are over, in which server.
+_MOMENT: Final = f"concat_ws(' ', pg_current_snapshot(), pg_backend_pid(), {_ALWAYS})"
 
 Rows = Sequence[Any]
 Ask = Callable[[Statement], Awaitable[Rows]]
@@ -106,7 +108,7 @@ def stamp_sql(server_version: int) -> str:
     known = server_version >= _PARAMETER_PRIVILEGES
     deciding = (*_DECIDING, *((_PARAMETERS,) if known else ()))
     sums = [_SUM.format(*each) for each in deciding]
-    seen = ",\n".join((_LASTING, _REWRITES, *sums))
+    seen = ",\n".join((_ALWAYS, _REWRITES, *sums))
     # A CASE computes the sums only if they are asked for.
     return (
         "select moment, case when moment <> $1 then concat_ws(' ', "  # noqa: S608 -- ours

@@ -1,0 +1,205 @@
+"""Who loses a right is not answered with what was kept, whatever took the right away.
+
+Answers are kept for ten minutes, and nothing asks for a reload. Each change of
+`rights_changes` is made while two workers and two apps on one database answer from their
+caches in every way they know; after the bound of `cache-rights-interval` each of them must
+answer what PostgreSQL would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+import asyncpg
+import httpx
+import pytest
+
+from pool.embedded import EmbeddedPostgres
+from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
+from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
+from tests.conftest import execute
+
+SECRET = "the secret of those who lose their rights"
+INTERVAL = 0.3
+POLICIES = (
+    "@cache max-age=600",
+    "@cache max-age=0 stale-while-revalidate=600",
+    "@cache max-age=600 stale-if-error=600",
+)
+HOSTS = ("one.test", "two.test")
+_numbers = itertools.count()
+
+
+@dataclass
+class Reader:
+    """One way to be answered from the cache: over the connection `client`, which stays with
+    one worker, by the app on `host`."""
+
+    client: httpx.Client
+    host: str
+    headers: dict[str, str]
+    way: str
+    seen: object = None
+    _tag: dict[str, str] = field(default_factory=dict)
+
+    def read(self, target: str) -> httpx.Response:
+        headers = {"host": self.host, **self.headers}
+        if self.way == "again":
+            # Not byte for byte what was asked before.
+            headers["x-number"] = str(next(_numbers))
+        if self.way == "revalidating":
+            headers |= self._tag
+        answer = self.client.get(target, headers=headers)
+        if answer.status_code == 200:
+            self._tag = {"if-none-match": answer.headers["etag"]}
+            self.seen = answer.json()
+        return answer
+
+    def is_hit(self, target: str) -> bool:
+        answer = self.read(target)
+        wanted = (304,) if self.way == "revalidating" and self._tag else (200,)
+        return "; hit" in answer.headers.get("cache-status", "") and (
+            answer.status_code in wanted
+        )
+
+
+WAYS = ("again", "same", "revalidating")
+
+
+@pytest.fixture(scope="module")
+def all_cases(postgres: EmbeddedPostgres) -> list[Case]:
+    """The changes that this PostgreSQL knows."""
+    return cases(POLICIES, asyncio.run(version_of(postgres)))
+
+
+@pytest.fixture(scope="module")
+def database(postgres: EmbeddedPostgres, all_cases: list[Case]) -> str:
+    """The name of a database in which everything is as before the changes."""
+    asyncio.run(execute(postgres.dsn, "create database rights"))
+    made = "".join((PROLOGUE, *[case.made for case in all_cases]))
+    asyncio.run(execute(postgres.dsn_for("rights"), made))
+    return "rights"
+
+
+Sql = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def sql(postgres: EmbeddedPostgres, database: str) -> Iterator[Sql]:
+    """Runs SQL as a superuser, on a connection that is there already."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(_connected(postgres.dsn_for(database)))
+        yield lambda text: runner.run(_execute(connection, text))
+        runner.run(connection.close())
+
+
+async def _execute(connection: asyncpg.Connection[asyncpg.Record], text: str) -> None:
+    await connection.execute(text)
+
+
+async def _connected(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
+    return await asyncpg.connect(dsn)
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, database: str, postgres: EmbeddedPostgres
+) -> Iterator[Server]:
+    """Two workers, with two apps on the database."""
+    directory = tmp_path_factory.mktemp("rights")
+
+    def app(host: str) -> Table:
+        dsn = postgres.dsn_for(database, "rights_server")
+        return {"hosts": [host], "db-uri": dsn, "db-schemas": "api", "jwt-secret": SECRET}
+
+    config = Config(
+        directory / "edge.conf",
+        {
+            "server-host": "127.0.0.1",
+            "server-port": 0,
+            "server-workers": 2,
+            "db-pool": 3,
+            "cache-rights-interval": INTERVAL,
+            "admin-server-unix-socket": str(directory / "admin"),
+        },
+        {name: app(host) for name, host in zip(("one", "two"), HOSTS, strict=True)},
+    )
+    with started(config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clients(server: Server, sql: Sql) -> Iterator[list[httpx.Client]]:
+    """Two clients whose connections are with different workers."""
+    sql("create role rights_reader; grant rights_reader to rights_server")
+    sql("grant usage on schema api to rights_reader")
+    sql("create table api.probe (id int); grant select on api.probe to rights_reader")
+    sql("comment on table api.probe is '@cache max-age=600'; notify pgrst")
+    headers = bearer(SECRET, "rights_reader") | {"host": HOSTS[0]}
+
+    def is_hit(client: httpx.Client, target: str) -> bool:
+        return "; hit" in client.get(target, headers=headers).headers.get("cache-status", "")
+
+    with ExitStack() as stack:
+        found = [stack.enter_context(httpx.Client(base_url=server.process.url))]
+        eventually(lambda: is_hit(found[0], "/probe"))
+        while len(found) < 2:
+            another = stack.enter_context(httpx.Client(base_url=server.process.url))
+            target = f"/probe?id=eq.{next(_numbers)}"
+            eventually(partial(is_hit, found[0], target))
+            if not is_hit(another, target):
+                found.append(another)
+        yield found
+
+
+def readers(clients: list[httpx.Client], headers: dict[str, str]) -> list[Reader]:
+    every = itertools.product(clients, HOSTS, WAYS)
+    return [Reader(client, host, headers, way) for client, host, way in every]
+
+
+def wait_until(moment: float) -> None:
+    """The bound is one of time."""
+    time.sleep(max(moment - time.monotonic(), 0))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_change_of_rights_is_noticed_within_the_bound(
+    policy: str, clients: list[httpx.Client], sql: Sql, all_cases: list[Case]
+) -> None:
+    """All at once; that each of them is noticed by itself is tested in `test_rights`."""
+    reads = [
+        (case, reader)
+        for case in all_cases
+        if case.cache == policy
+        for reader in readers(clients, bearer(SECRET, case.role))
+    ]
+
+    def cold() -> list[Case]:
+        return [case for case, reader in reads if not reader.is_hit(case.target)]
+
+    eventually(lambda: not cold(), seconds=60)
+    for case, reader in reads:
+        assert reader.seen == case.before
+    for case in {case.number: case for case, _ in reads}.values():
+        sql(case.sql)
+    changed = time.monotonic()
+    wait_until(changed + INTERVAL)
+    for _ in range(3):
+        for case, reader in reads:
+            if case.change.applied:
+                eventually(partial(is_answered_as_now, reader, case))
+            assert is_answered_as_now(reader, case), (case, reader)
+
+
+def is_answered_as_now(reader: Reader, case: Case) -> bool:
+    answer, expected = reader.read(case.target), case.change.after
+    if isinstance(expected, int):
+        return answer.status_code == expected
+    # 304 is about what was seen last.
+    return answer.status_code in (200, 304) and reader.seen == expected
