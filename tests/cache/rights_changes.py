@@ -9,7 +9,7 @@ which a kept answer may come back.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +19,11 @@ from pool.embedded import EmbeddedPostgres
 
 Rows = list[dict[str, Any]]
 
-PROLOGUE: Final = """
-create role rights_server login noinherit;
-create schema api;
+HELPERS: Final = """
 create function api.sub() returns text stable language sql
   as $$ select current_setting('request.jwt.claims', true)::json ->> 'sub' $$;
 """
+PROLOGUE: Final = f"create role rights_server login noinherit; create schema api; {HELPERS}"
 ONE: Final[Rows] = [{"id": 1}]
 NONE: Final[Rows] = []
 
@@ -86,8 +85,7 @@ comment on function api.{n}() is '{cache} reads={n}.hidden';
 )
 _RPC: Final = "/rpc/{n}?select=id"
 
-CHANGES: Final[tuple[Change, ...]] = (
-    # Privileges.
+_PRIVILEGES: Final = (
     Change("revoke-table", "revoke select on api.{n} from {n}_alice", 403, _TABLE),
     Change(
         "revoke-column",
@@ -134,7 +132,8 @@ CHANGES: Final[tuple[Change, ...]] = (
         + _SECURE
         + "create policy own on api.{n} using ({n}.sees());",
     ),
-    # Row security.
+)
+_ROW_SECURITY: Final = (
     Change(
         "enable-row-security", "alter table api.{n} enable row level security", NONE, _TABLE
     ),
@@ -179,7 +178,8 @@ CHANGES: Final[tuple[Change, ...]] = (
         + _SECURE
         + "create policy own on api.{n} using ({n}.sees());",
     ),
-    # Roles.
+)
+_ROLES: Final = (
     Change("revoke-role", "revoke {n}_alice from rights_server", 403, _TABLE),
     Change(
         "revoke-membership",
@@ -242,7 +242,8 @@ CHANGES: Final[tuple[Change, ...]] = (
         before=[{"t": "1970-01-01T00:00:00+00:00"}],
         applied=True,
     ),
-    # Owners, views and functions.
+)
+_OWNERS: Final = (
     Change(
         "owner-of-a-table",
         "alter table api.{n} owner to rights_server; grant select on api.{n} to {n}_alice",
@@ -308,6 +309,12 @@ CHANGES: Final[tuple[Change, ...]] = (
         _TABLE,
     ),
 )
+KINDS: Final[Mapping[str, tuple[Change, ...]]] = {
+    "privileges": _PRIVILEGES,
+    "row security": _ROW_SECURITY,
+    "roles": _ROLES,
+    "owners, views and functions": _OWNERS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,11 +353,14 @@ class Case:
         return ONE if self.change.before == 200 else self.change.before
 
 
-def cases(policies: Sequence[str], version: int) -> list[Case]:
-    """The changes that this version of PostgreSQL knows, each under one of `policies`."""
-    known = [change for change in CHANGES if change.least <= version]
+def cases(
+    policies: Sequence[str], version: int, kinds: Iterable[str] = KINDS, first: int = 0
+) -> list[Case]:
+    """The changes of these kinds that this version of PostgreSQL knows, numbered from `first`
+    on, each under one of `policies`."""
+    known = [each for kind in kinds for each in KINDS[kind] if each.least <= version]
     cycle = itertools.cycle(policies)
-    return [Case(n, *pair) for n, pair in enumerate(zip(known, cycle, strict=False))]
+    return [Case(n, *pair) for n, pair in enumerate(zip(known, cycle, strict=False), first)]
 
 
 async def version_of(postgres: EmbeddedPostgres) -> int:

@@ -23,7 +23,9 @@ import pytest
 from pool.embedded import EmbeddedPostgres
 from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
-from tests.conftest import execute
+from tests.cache.served.conftest import SCHEMA
+from tests.conftest import MakeToken, StartEdge, execute
+from tests.waiting import until
 
 SECRET = "the secret of those who lose their rights"
 INTERVAL = 0.3
@@ -203,3 +205,134 @@ def is_answered_as_now(reader: Reader, case: Case) -> bool:
         return answer.status_code == expected
     # 304 is about what was seen last.
     return answer.status_code in (200, 304) and reader.seen == expected
+
+
+# --- who shares what, once the rules are others ------------------------------------------
+
+SHARED = """
+create role rights_a;
+create role rights_b;
+grant rights_a, rights_b to rights_server;
+grant usage on schema api to rights_a, rights_b;
+create table api.open (id int primary key, owner text);
+insert into api.open values (1, 'rights_a'), (2, 'rights_b');
+grant select on api.open to rights_a, rights_b;
+comment on table api.open is '@cache max-age=600 scope=public';
+create function api.gate() returns boolean stable language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock_shared(4712);
+  return true;
+end $$;
+comment on function api.gate() is '@cache reads=';
+create view api.gated as select id from api.open where (select api.gate());
+grant select on api.gated to rights_a;
+comment on view api.gated is '@cache max-age=600';
+notify pgrst;
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(sql: Sql, clients: list[httpx.Client]) -> list[httpx.Client]:
+    sql(SHARED)
+    headers = bearer(SECRET, "rights_a") | {"host": HOSTS[0]}
+    for client in clients:
+        eventually(lambda c=client: c.get("/gated", headers=headers).status_code == 200)  # type: ignore[misc]
+    return clients
+
+
+def test_new_answers_keep_to_the_new_rules(shared: list[httpx.Client], sql: Sql) -> None:
+    """What was the same for everybody is not any more, and nobody says so to the server."""
+    every = itertools.product(shared, ("rights_a", "rights_b"), WAYS)
+    all_readers = [
+        Reader(client, HOSTS[0], bearer(SECRET, role), way) for client, role, way in every
+    ]
+    target = "/open?select=owner&order=id"
+    eventually(lambda: not [r for r in all_readers if not r.is_hit(target)])
+    sql(
+        "alter table api.open enable row level security;"
+        "create policy own on api.open using (owner = current_user)"
+    )
+    changed = time.monotonic()
+    wait_until(changed + INTERVAL)
+    # Also after the entries from before have gone, and while identical reads come together.
+    for _ in range(10):
+        for reader in all_readers:
+            reader.read(target)
+            role = "rights_a" if reader.headers == all_readers[0].headers else "rights_b"
+            assert reader.seen == [{"owner": role}]
+        sql("notify pgrst_cache, '*'")
+
+
+async def test_nobody_joins_a_read_that_was_allowed_once(
+    shared: list[httpx.Client], server: Server, database: str, postgres: EmbeddedPostgres
+) -> None:
+    admin = await asyncpg.connect(postgres.dsn_for(database))
+    gate = await asyncpg.connect(postgres.dsn_for(database))
+    headers = bearer(SECRET, "rights_a") | {"host": HOSTS[0]}
+    target = "/gated?id=gt.0"
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    try:
+        await gate.execute("select pg_advisory_lock(4712)")
+        async with httpx.AsyncClient(
+            base_url=server.process.url, http1=False, http2=True, timeout=60
+        ) as client:
+            # One connection, so that they meet in one worker.
+            first = asyncio.create_task(client.get(target, headers=headers))
+
+            async def held() -> bool:
+                return bool(await admin.fetchval(waiting))
+
+            await until(held)
+            second = asyncio.create_task(client.get(target, headers=headers))
+            await admin.execute("revoke select on api.gated from rights_a")
+            await asyncio.sleep(INTERVAL)
+            # It is refused at once, while the others wait.
+            answer = await client.get(target, headers=headers)
+            assert answer.status_code == 403
+            assert "collapsed" not in answer.headers.get("cache-status", "")
+            await gate.execute("select pg_advisory_unlock(4712)")
+            assert (await first).status_code == 200
+            # It came while it was allowed, and is answered when it no longer is.
+            assert (await second).status_code == 403
+    finally:
+        await admin.close()
+        await gate.close()
+
+
+# --- without a database ------------------------------------------------------------------
+
+
+def test_an_outage_ends_what_nobody_promised(
+    start_edge: StartEdge, tmp_path_factory: pytest.TempPathFactory, token: MakeToken
+) -> None:
+    """Only `stale-if-error` says that it may be used while nobody can ask about rights."""
+    directory = tmp_path_factory.mktemp("rights")
+    for path in (directory, *directory.parents[:3]):
+        if str(path) != "/tmp":
+            path.chmod(0o711)
+    with EmbeddedPostgres(directory / "pg", durable=False) as own:
+        asyncio.run(execute(own.dsn, SCHEMA.read_text()))
+        dsn = own.dsn_for("postgres", "authenticator")
+        ada = token("web_user", sub="ada")
+        with (
+            start_edge(db_uri=dsn, db_schemas="api", cache_rights_interval=INTERVAL) as edge,
+            httpx.Client(base_url=edge.url, timeout=60) as client,
+        ):
+            promised, unpromised = "/notes?order=id", "/labels?limit=1"
+
+            def read(target: str) -> httpx.Response:
+                return client.get(target, headers=ada)
+
+            for target in (promised, unpromised):
+                eventually(lambda t=target: "; hit" in read(t).headers["cache-status"])  # type: ignore[misc]
+            own.stop()
+            wait_until(time.monotonic() + INTERVAL)
+            for _ in range(3):
+                assert read(unpromised).status_code == 503
+                answer = read(promised)
+                assert answer.status_code == 200
+                assert "detail=stale-if-error" in answer.headers["cache-status"]
+            own.start()
+            asyncio.run(execute(own.dsn, "revoke select on api.notes from web_user"))
+            eventually(lambda: read(unpromised).status_code == 200, seconds=60)
+            assert read(promised).status_code == 403
