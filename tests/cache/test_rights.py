@@ -76,7 +76,7 @@ create policy stamped on api.secured using (true);
 
 @asynccontextmanager
 async def looking(
-    dsn: str, slots: Slots | None = None, **given: float
+    dsn: str, slots: Slots | None = None, interval: float = 1.0
 ) -> AsyncIterator[Rights]:
     """The rights in a database, asked on a connection of their own."""
     pool = Pool(dsn, size=1)
@@ -84,7 +84,7 @@ async def looking(
     async def ask(statement: Statement) -> Rows:
         return (await pool.run(Transaction(statement, settings=SETTINGS))).rows
 
-    rights = Rights(ask, Versions(slots, dsn.partition("@")[2]), **given)
+    rights = Rights(ask, Versions(slots, dsn.partition("@")[2]), interval=interval)
     try:
         yield rights
     finally:

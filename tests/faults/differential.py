@@ -37,6 +37,7 @@ from pool.embedded import EmbeddedPostgres
 from proxy.cache.trigger_sql import trigger_script, watched
 from proxy.schema_cache.model import QualifiedName
 from tests.cache.conftest import load
+from tests.cache.rights_changes import KINDS
 from tests.faults.broken_server import DEFECTS, OF_RIGHTS
 from tests.faults.clients import Http1
 from tests.faults.differential_people import (
@@ -47,7 +48,7 @@ from tests.faults.differential_people import (
     Person,
     notification_delays,
 )
-from tests.faults.differential_rights import BOUND, KINDS, Keeper
+from tests.faults.differential_rights import BOUND, Keeper
 from tests.http.processes import ServerProcess, running
 
 _CHANNEL: Final = "pgrst_cache"
