@@ -132,6 +132,8 @@ class Rights:
         """Seconds that a look is good for."""
         self.until = -math.inf
         """What is kept may be used before this (monotonic, seconds)."""
+        self.in_use: int | None = None
+        """The stamp under which the schema cache in use was read; None: nothing is kept."""
         self.looks = 0
         self.changes = 0
         self._ask = ask
@@ -140,7 +142,6 @@ class Rights:
         self._on_change = on_change
         self._sql = ""
         self._newest = "", 0
-        self._in_use: int | None = None
         self._seen: int | None = None
         self._looked_at = -math.inf
         self._next_try = -math.inf
@@ -150,13 +151,8 @@ class Rights:
     def use(self, stamp: int | None) -> None:
         """The schema cache in use was read under this stamp, which `read` has given before;
         None: nothing is kept."""
-        self._in_use = stamp
+        self.in_use = stamp
         self._judge()
-
-    @property
-    def in_use(self) -> int | None:
-        """The stamp under which the schema cache in use was read."""
-        return self._in_use
 
     def known(self) -> bool:
         """Whether what is kept may be used at this moment."""
@@ -167,8 +163,8 @@ class Rights:
         known. None when it may not be used, or nobody can tell in time."""
         asked = time.monotonic()
         if asked < self.until:
-            return self._in_use
-        if self._in_use is None:
+            return self.in_use
+        if self.in_use is None:
             return None
         since, patience = asked - self.interval, asked + PATIENCE
         while self._looked_at < since:
@@ -179,7 +175,7 @@ class Rights:
                 self._looking = asyncio.create_task(self._look_once(since))
             # Who is cancelled, or out of patience, leaves the look to the others.
             await asyncio.wait((self._looking,), timeout=patience - now)
-        return self._in_use if self._seen == self._in_use else None
+        return self.in_use if self._seen == self.in_use else None
 
     async def read(self) -> int:
         """Look now. Returns the stamp; what is read from now on is of it, or of a later one.
@@ -255,11 +251,11 @@ class Rights:
             logger.info("Rights have changed: nothing that was kept is used any more")
         self._looked_at, self._seen = looked_at, stamp
         self._judge()
-        if self._in_use is not None and self._in_use != stamp:
+        if self.in_use is not None and self.in_use != stamp:
             self._on_change()
 
     def _judge(self) -> None:
-        holds = self._in_use is not None and self._seen == self._in_use
+        holds = self.in_use is not None and self._seen == self.in_use
         self.until = self._looked_at + self.interval if holds else -math.inf
 
 

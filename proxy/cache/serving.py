@@ -227,13 +227,11 @@ class ResponseCache:
     # --- reads under a policy ------------------------------------------------------------
 
     async def _kept(self, reading: _Read, kept: _Kept) -> Response:
-        held = await self._rights_of(kept.key)
-        wants, entry = reading.wants, self._store.get(kept.key)
+        held = self._rights.in_use
+        if time.monotonic() >= self._rights.until:
+            held = await self._rights_of(kept.key)
+        wants, entry = reading.wants, self._unwritten(kept.key)
         forwarded, since = "fwd=miss", self._since(reading)
-        if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
-            self._invalidations += 1
-            self._store.drop(kept.key, entry)
-            entry = None
         if entry is not None and entry.asked_at < since:
             entry, forwarded = None, "fwd=request"
         if entry is not None:
@@ -265,12 +263,22 @@ class ResponseCache:
         line = cache_status(f"{forwarded}{how}", ttl=ttl, detail=made.detail)
         return await self._deliver(reading, made, (line,), kept.key)
 
+    def _unwritten(self, key: Key) -> Entry | None:
+        """What is kept under `key`, if nothing it was made of has been written."""
+        entry = self._store.get(key)
+        if entry is None or self._versions.unwritten(entry.tags, entry.vector):
+            return entry
+        self._invalidations += 1
+        self._store.drop(key, entry)
+        return None
+
     async def _rights_of(self, key: Key) -> int | None:
         """The stamp of the rights under which what is kept under `key`, or under way, may be
         used; None when it may not, or there is nothing to look at them for."""
-        if self._rights.known() or (self._versions.trusted and self._store.get(key)):
+        kept = self._versions.trusted and self._store.get(key) is not None
+        if kept or self._flights.find(key) is not None:
             return await self._rights.holding()
-        return await self._rights.holding() if self._flights.find(key) else None
+        return None
 
     def _since(self, reading: _Read) -> float:
         """When answers must have been begun (monotonic, seconds) to have all that the caller

@@ -118,7 +118,7 @@ def _rights_for_good() -> None:
 
     async def holding(self: Any) -> Any:
         self.until = float("inf")
-        return self._in_use
+        return self.in_use
 
     _RIGHTS.holding = holding
 
@@ -148,7 +148,7 @@ def _old_scopes() -> None:
 
     def adopting(self: Any) -> None:
         adopt(self)
-        self._in_use = self._seen
+        self.in_use = self._seen
         self._judge()
 
     _RIGHTS._adopt = adopting
