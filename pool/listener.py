@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -25,7 +25,8 @@ import asyncpg
 from pool.backoff import pauses
 from pool.connection import dial_source
 from pool.dsn import Dsn, Source
-from pool.errors import ConnectionFailed
+from pool.errors import ConnectionFailed, ConnectionLost
+from pool.model import Row, Statement
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ class Listener:
         self._on_loss = on_loss
         self._heartbeat = heartbeat
         self._listening = False
+        self._connection: Any = None
+        # A connection does one thing at a time.
+        self._asking = asyncio.Lock()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -91,6 +95,19 @@ class Listener:
         When it went well, all that is announced from then on is heard.
         """
         await self._tried.wait()
+
+    async def fetch(self, statement: Statement, timeout: float) -> Sequence[Row]:  # noqa: ASYNC109
+        """The rows of a statement on the listener's own connection, which nobody waits for.
+
+        Raises ConnectionLost when it is not there, or gives no answer for so many seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout), self._asking:
+                if not self._listening:
+                    raise ConnectionLost("not listening")
+                return list(await self._connection.fetch(statement.sql, *statement.args))
+        except _FAILURES as error:
+            raise ConnectionLost(str(error) or "the database did not answer") from error
 
     async def close(self) -> None:
         """Stop listening; takes a second at most."""
@@ -134,7 +151,7 @@ class Listener:
             async with asyncio.timeout(self._source.target.connect_timeout):
                 await connection.fetch(_DROP_OLD_ENTRIES)
                 await connection.add_listener(self._channel, self._heard)
-            self._listening = True
+            self._connection, self._listening = connection, True
             self._on_listening()
             self._tried.set()
             yield connection, lost
@@ -151,7 +168,8 @@ class Listener:
                 async with asyncio.timeout(self._heartbeat):
                     await lost.wait()
             except TimeoutError:
-                await connection.fetch("select 1", timeout=self._heartbeat)
+                async with self._asking:
+                    await connection.fetch("select 1", timeout=self._heartbeat)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         self._on_message(str(payload))

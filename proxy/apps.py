@@ -19,7 +19,7 @@ from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.budget import Budget
 from pool.dsn import Dsn
 from pool.listener import Listener
-from pool.model import Transaction
+from pool.model import Statement, Transaction
 from pool.pace import Pace
 from pool.replicas import Backends
 from proxy.app_state import (
@@ -34,6 +34,7 @@ from proxy.auth.model import Identity
 from proxy.cache.counts import CacheCounts
 from proxy.cache.purge import read_purge
 from proxy.cache.response_cache import ResponseCache
+from proxy.cache.rights import Rights, Rows
 from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.cache.versions import Slots, Versions
 from proxy.database_uri import newest_uri, uri_source
@@ -112,13 +113,17 @@ class App:
             read_uris=settings.db_read_uris,
             max_lag=settings.db_read_max_lag,
         )
-        self._invalidation = make_invalidation(
-            settings,
-            Versions(slots, self._pool.database, name),
-            lambda: self._state.schema,
+        self._changes_of_rights = Rechecks(self._follow_rights)
+        versions = Versions(slots, self._pool.database, name)
+        self._invalidation = make_invalidation(settings, versions, lambda: self._state.schema)
+        self._rights = Rights(
+            self._ask_aside,
+            versions,
+            self._changes_of_rights.begin,
+            settings.cache_rights_interval,
         )
         self._cache = ResponseCache(
-            self._invalidation, lambda: self._pool.away, lambda: self._state
+            self._invalidation, self._rights, lambda: self._pool.away, lambda: self._state
         )
         self._listener: Listener | None = None
         self._reloading = asyncio.Lock()
@@ -298,6 +303,8 @@ class App:
             await self._key_source.close()
         await self._reloads.close()
         await self._rechecks.close()
+        await self._rights.close()
+        await self._changes_of_rights.close()
         await self._cache.close()
         await self._invalidation.close()
         if self._listener is not None:
@@ -329,12 +336,17 @@ class App:
     def _prepare_cache(self) -> None:
         invalidation, settings = self._invalidation, self._settings
         if invalidation.shared is not None:
-            invalidation.shared.use(shared_namespace(self._state, self._fingerprint, settings))
+            invalidation.shared.use(self._namespace())
             # A reload is also asked for when a policy has changed, which nothing there shows.
             invalidation.shared.touch_soon(None)
         keeps = bool(self._cache.use(self._state).policies)
         if keeps and settings.cache_channel_enabled and not invalidation.announcements.begun:
             invalidation.announcements.listen(self._dsn)
+
+    def _namespace(self) -> str:
+        return shared_namespace(
+            self._state, self._fingerprint, self._rights.in_use, self._settings
+        )
 
     async def purge(self, body: bytes) -> None:
         """Forget kept answers as `body` says (see `proxy.cache.purge`).
@@ -442,6 +454,7 @@ class App:
         if not authenticates_alike(before, settings):
             authenticator = make_authenticator(settings, self._published_keys)
         self._settings = settings
+        self._rights.interval = settings.cache_rights_interval
         self._state = app_state(settings, authenticator, cache)
         self._prepare_cache()
         if settings != before:
@@ -456,6 +469,7 @@ class App:
         try:
             # First: what changes in between is read now, and again when it is missed.
             fingerprint = await self._read_fingerprint(options)
+            rights = await self._rights.read() if options.with_facts else None
             cache = await load_schema_cache(self._pool, options)
         except PoolError:
             self._schema_loads = replace(loads, failed=loads.failed + 1)
@@ -464,6 +478,7 @@ class App:
         took = time.monotonic() - began
         self._schema_loads = SchemaLoads(loads.succeeded + 1, loads.failed, took)
         self._fingerprint = fingerprint
+        self._rights.use(rights)
         self._rechecks.put_off()
         logger.info(
             "Schema cache loaded: %d relations, %d functions",
@@ -501,6 +516,24 @@ class App:
                     self._apply(self._settings, await self._read_schema(options))
         except PoolError as error:
             logger.warning("Whether the schema has changed could not be found out: %s", error)
+
+    # --- rights that have changed ------------------------------------------------------------
+
+    async def _ask_aside(self, statement: Statement) -> Rows:
+        """Ask what requests should not have to wait for, nor it for them."""
+        rows = await self._invalidation.announcements.fetch(statement)
+        if rows is None:
+            rows = (await self._pool.run(Transaction(statement, settings=SETTINGS))).rows
+        return rows
+
+    async def _follow_rights(self) -> None:
+        try:
+            async with self._reloading:
+                if await self._rights.read() != self._rights.in_use:
+                    options = cache_options(self._settings)
+                    self._apply(self._settings, await self._read_schema(options))
+        except PoolError as error:
+            logger.warning("What changed rights allow could not be found out: %s", error)
 
     async def _read_fingerprint(self, options: CacheOptions) -> str:
         statement = fingerprint_statement(options)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from functools import cached_property
 
-from pool.model import Outcome, Run, Transaction
+from pool.model import Outcome, Run, Statement, Transaction
 from proxy.auth.model import Identity
 from proxy.cache.response_cache import ResponseCache
+from proxy.cache.rights import Rights, Rows
 from proxy.cache.setup import make_invalidation
 from proxy.cache.versions import Versions
 from proxy.errors import ApiError
@@ -25,7 +26,12 @@ class AppOfOneState:
 
     @cached_property
     def cache(self) -> ResponseCache:
-        return ResponseCache(make_invalidation(Settings(), Versions(), lambda: None))
+        versions = Versions()
+        invalidation = make_invalidation(Settings(), versions, lambda: None)
+        return ResponseCache(invalidation, Rights(self._ask, versions))
+
+    async def _ask(self, statement: Statement) -> Rows:
+        return (await self._run(Transaction(statement))).rows
 
     async def identify(self, headers: RequestHeaders) -> Identity:
         return self.state.authenticator.identify(headers.headers, time.time())

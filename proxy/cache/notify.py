@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pool.dsn import Dsn
 from pool.listener import Listener
-from pool.model import Statement, Transaction
+from pool.model import Row, Statement, Transaction
 from proxy.cache.versions import Versions
 from proxy.lineage.effects import announced_tags
 from proxy.schema_cache.facts import Facts
@@ -142,6 +142,13 @@ class Announcements:
         """Wait until it listens, or has failed to for the first time."""
         if self._listener is not None:
             await self._listener.first_attempt()
+
+    async def fetch(self, statement: Statement) -> Sequence[Row] | None:
+        """The rows of a statement on the connection that listens, where no request is waited
+        for; None without one. Raises ConnectionLost."""
+        if self._listener is None or not self._listener.listening:
+            return None
+        return await self._listener.fetch(statement, HEARTBEAT)
 
     async def close(self) -> None:
         """Stop listening."""

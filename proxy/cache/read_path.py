@@ -61,17 +61,20 @@ async def _unkept(call: Call, http: HttpRequest, line: tuple[bytes, bytes]) -> R
 async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
     """An answer under a policy."""
     cache, wants = call.app.cache, call.headers.wants
-    since = cache.known_since(call.headers)
-    found = cache.find(place, wants, since)
+    rights, since = await cache.rights_of(place.key), cache.known_since(call.headers)
+    found = cache.find(place, wants, since, rights)
     if found.entry is not None and found.verdict is not Verdict.FETCH:
         return await _hit(call, http, place, found, found.entry)
     if wants.only_if_cached:
         call.told = (cache_status(found.forwarded),)
         raise api_error("EDGE510")
     spare, made = found.entry, None
-    joined = cache.join(place, wants, since)
+    joined = None if rights is None else cache.join(place, wants, since)
     if joined is not None:
         made = await _made_for_another(call, joined, while_there=spare is not None)
+        if await cache.rights.holding() != rights:
+            # It was asked for under whatever rights were in force later on.
+            return await _unkept(call, http, _NOT_SHARED)
         if not joined.is_for(place.identity):
             joined = None
         elif made is not None and not _is_shared(joined, made):

@@ -8,7 +8,7 @@ is so while every one of these holds, each of which is looked at anew:
 * the edge has the same options (CORS, prefix, limits);
 * the token that the request carries has not expired; it was verified under that state;
 * the entry that answered is still kept, fresh, and no table it was made of has been written
-  since (`Versions`).
+  since (`Versions`), nor has anybody's right to it been taken away (`Rights`).
 
 Keyed by method, target and all headers, the token among them, so that two identities never
 meet. Bounded in entries and bytes; an answer is kept here only if it is small.
@@ -84,13 +84,13 @@ class Replays:
     """The answers that one app can give at once.
 
     `state` gives what its requests depend on now; `holds` tells whether an entry is kept
-    under a key and may be used; `count` is told of each use.
+    under a key and may be used at a time (monotonic, seconds); `count` is told of each use.
     """
 
     def __init__(
         self,
         state: Callable[[], AppState | None],
-        holds: Callable[[Key, Entry], bool],
+        holds: Callable[[Key, Entry, float], bool],
         count: Callable[[int], None],
     ) -> None:
         self._state = state
@@ -108,13 +108,14 @@ class Replays:
         entry, identity = known.entry(), known.identity
         if entry is None:
             return None
-        age = time.monotonic() - entry.made_at
+        now = time.monotonic()
+        age = now - entry.made_at
         if (
             known.options is not options
             or known.state is not self._state()
             or age >= entry.lifetimes.fresh
             or (identity.expires_at is not None and identity.expires_at <= time.time())
-            or not self._holds(known.key, entry)
+            or not self._holds(known.key, entry, now)
         ):
             return None
         self._count(known.status)

@@ -5,8 +5,9 @@ somebody else, or a flight for the caller to make one; and then, of what the dat
 what everybody gets for whom it is the same.
 
 The policy is found by path, role and profile, then the entry by its key. An entry answers
-only while no table it was made of has been written since (`Versions`); what age and the
-request make of it is `freshness`. The versions of the tables are taken before a read's query.
+only while no table it was made of has been written since (`Versions`) and the rights it was
+made under are known to hold (`Rights`); what age and the request make of it is `freshness`.
+The versions of the tables are taken before a read's query.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Key
 from proxy.cache.replay import Replays
 from proxy.cache.representation import Representation, deliver, of_entry, representation
+from proxy.cache.rights import Rights
 from proxy.cache.scope_check import embeds_what_is_public
 from proxy.cache.store import Entry, Store
 from proxy.cache.tokens import Tokens
@@ -61,16 +63,19 @@ class Found:
 
 
 class ResponseCache:
-    """The answers of one app. `invalidation` knows what has been written, and is told.
-    `is_away` tells whether the database is known to be away."""
+    """The answers of one app. `invalidation` knows what has been written, and is told; `rights`
+    knows whether those hold that answers were made under. `is_away` tells whether the
+    database is known to be away."""
 
     def __init__(
         self,
         invalidation: Invalidation,
+        rights: Rights,
         is_away: Callable[[], bool] = lambda: False,
         current_state: Callable[[], AppState | None] = lambda: None,
     ) -> None:
         self.invalidation = invalidation
+        self.rights = rights
         self.tokens = Tokens()
         self.replays = Replays(current_state, self._holds, self._count_replay)
         self._is_away = is_away
@@ -94,6 +99,8 @@ class ResponseCache:
             refreshes=self._refreshes,
             invalidations=self._invalidations,
             evictions=self._evicted + store.evictions,
+            rights_looks=self.rights.looks,
+            rights_changes=self.rights.changes,
             entries=len(store),
             bytes=store.size,
         )
@@ -130,22 +137,26 @@ class ResponseCache:
         token = headers.caching.get(CONSISTENCY_TOKEN)
         return -math.inf if token is None else self.tokens.known_since(token)
 
-    def find(self, place: Place, wants: Wants, since: float) -> Found:
-        """What is kept in `place`, and whether it may answer."""
-        entry, forwarded = self._store.get(place.key), "fwd=miss"
-        if entry is not None and not entry.is_for(place.identity):
-            entry = None
-        if entry is not None and not self._versions.unwritten(entry.tags, entry.vector):
-            self._invalidations += 1
-            self._store.drop(place.key, entry)
-            entry = None
+    async def rights_of(self, key: Key) -> int | None:
+        """The stamp of the rights under which what is kept under `key`, or under way, may be
+        used; None when it may not, or there is nothing to look at them for."""
+        if time.monotonic() < self.rights.until:
+            return self.rights.in_use
+        kept = self._versions.trusted and self._store.get(key) is not None
+        if kept or self._flights.find(key) is not None:
+            return await self.rights.holding()
+        return None
+
+    def find(self, place: Place, wants: Wants, since: float, rights: int | None) -> Found:
+        """What is kept in `place`, and whether it may answer under these rights."""
+        entry, forwarded = self._unwritten(place), "fwd=miss"
         if entry is not None and entry.asked_at < since:
             entry, forwarded = None, "fwd=request"
         if entry is None:
             return Found(None, Verdict.FETCH, 0.0, forwarded)
         age = time.monotonic() - entry.made_at
         verdict = Verdict.FETCH
-        if self._versions.trusted:
+        if self._versions.trusted and rights is not None:
             verdict = judge(age, entry.lifetimes, wants)
         if verdict is Verdict.FETCH:
             forwarded = "fwd=stale" if age >= entry.lifetimes.fresh else "fwd=request"
@@ -153,11 +164,27 @@ class ResponseCache:
         self._reads["hit" if verdict is Verdict.FRESH else "stale"] += 1
         return Found(entry, verdict, age, forwarded)
 
+    def _unwritten(self, place: Place) -> Entry | None:
+        """What is kept for this identity, if nothing it was made of has been written."""
+        entry = self._store.get(place.key)
+        if entry is None or not entry.is_for(place.identity):
+            return None
+        if self._versions.unwritten(entry.tags, entry.vector):
+            return entry
+        self._invalidations += 1
+        self._store.drop(place.key, entry)
+        return None
+
     def spares(self, entry: Entry, wants: Wants) -> bool:
         """Whether it may be used in place of an error."""
         age = time.monotonic() - entry.made_at
-        unwritten = self._versions.unwritten(entry.tags, entry.vector)
-        return unwritten and survives_error(age, entry.lifetimes, wants)
+        if not self._versions.unwritten(entry.tags, entry.vector):
+            return False
+        # What somebody is promised while the database is away includes that nobody can ask it
+        # about rights. Without such a promise, they have to be known.
+        if not (entry.lifetimes.on_error or self.rights.known()):
+            return False
+        return survives_error(age, entry.lifetimes, wants)
 
     def count(self, result: CacheResult) -> None:
         """What became of a read."""
@@ -202,6 +229,8 @@ class ResponseCache:
         place, shared = flight.place, self.invalidation.shared
         # Another server may have put there what is older than the caller's token.
         if shared is None or headers.wants.no_cache or CONSISTENCY_TOKEN in headers.caching:
+            return None
+        if await self.rights.holding() is None:
             return None
         found = await shared.find(place.key, self._versions)
         if found is None or self._applied is not place.applied:
@@ -296,10 +325,13 @@ class ResponseCache:
 
     # --- what entries and flights are asked ----------------------------------------------
 
-    def _holds(self, key: Key, entry: Entry) -> bool:
-        """Whether `entry` is still kept, and nothing it was made of has been written."""
-        return self._store.get(key) is entry and self._versions.unchanged(
-            entry.tags, entry.vector
+    def _holds(self, key: Key, entry: Entry, now: float) -> bool:
+        """Whether `entry` is still kept, nothing it was made of has been written, and the
+        rights it was made under are known to hold."""
+        return (
+            now < self.rights.until
+            and self._store.get(key) is entry
+            and self._versions.unchanged(entry.tags, entry.vector)
         )
 
     def _count_replay(self, status: int) -> None:

@@ -57,11 +57,15 @@ def make_invalidation(
     return Invalidation(versions, announcements, shared)
 
 
-def shared_namespace(state: AppState, fingerprint: str | None, settings: Settings) -> str:
-    """What servers must have in common to share answers: database, schema and settings."""
+def shared_namespace(
+    state: AppState, fingerprint: str | None, rights: int | None, settings: Settings
+) -> str:
+    """What servers must have in common to share answers: database, schema, the stamp of the
+    rights in it, and settings."""
     parts = (
         settings.db_uri,
         fingerprint,
+        rights,
         state.response_cache,
         state.rules,
     )

@@ -25,6 +25,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from proxy.cache.looks import Looks
+
 SLOTS: Final = 1 << 16
 SETTLED: Final = 10.0
 """Seconds after which a transaction whose end nobody waits for is taken to be over."""
@@ -55,12 +57,14 @@ def _slot(*names: str) -> int:
 
 class Slots:
     """The memory of a server's versions, and until when they are in doubt, in milliseconds
-    of the monotonic clock. `identity`: the server's own, a random text."""
+    of the monotonic clock. `identity`: the server's own, a random text. `looks`: what was
+    last seen of the rights in its databases."""
 
     def __init__(self) -> None:
         self.versions = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
         self.doubts = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
         self.identity = secrets.token_hex(8)
+        self.looks = Looks()
 
     def change(self, slot: int) -> None:
         """What was made of it no longer holds."""
@@ -97,6 +101,8 @@ class Versions:
         own = f"{self._slots.identity}\0{database}".encode()
         self.identity = hashlib.blake2b(own, digest_size=8).hexdigest()
         """What tells who uses them from others on the same database."""
+        self.look = self._slots.looks.of(database)
+        """The newest look at the rights in the database."""
         self.trusted = True
 
     def _all_of(self, tags: frozenset[str]) -> tuple[int, ...]:

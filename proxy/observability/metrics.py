@@ -167,6 +167,18 @@ METRICS: Final = (
         read=lambda now: now.cache.evictions,
     ),
     Described(
+        "edgerest_cache_rights_looks_total",
+        "counter",
+        "Looks at what decides rights in the database, on account of kept answers.",
+        read=lambda now: now.cache.rights_looks,
+    ),
+    Described(
+        "edgerest_cache_rights_changes_total",
+        "counter",
+        "Changes of rights that were noticed, each by every worker that uses kept answers.",
+        read=lambda now: now.cache.rights_changes,
+    ),
+    Described(
         "edgerest_cache_entries",
         "gauge",
         "Answers that are kept.",

@@ -32,15 +32,20 @@ class Rechecks:
         """The schema has been read just now: there is nothing new to see for a while."""
         self._looked_at = time.monotonic()
 
-    async def look(self, interval: float) -> None:
-        """Look, or wait for the look under way, or return at once when it is too early."""
+    def begin(self, interval: float = 0.0) -> asyncio.Task[None] | None:
+        """The look under way, or one that begins now; None when it is too early for that."""
         if self._looking is None:
             pause = max(interval, _SHARE * self._took)
-            if time.monotonic() - self._looked_at < pause:
-                return
-            self._looking = asyncio.create_task(self._look_once())
-        # A caller that is cancelled or out of patience leaves the look to the others.
-        await asyncio.wait((self._looking,), timeout=PATIENCE)
+            if time.monotonic() - self._looked_at >= pause:
+                self._looking = asyncio.create_task(self._look_once())
+        return self._looking
+
+    async def look(self, interval: float) -> None:
+        """Look, or wait for the look under way, or return at once when it is too early."""
+        looking = self.begin(interval)
+        if looking is not None:
+            # A caller that is cancelled or out of patience leaves the look to the others.
+            await asyncio.wait((looking,), timeout=PATIENCE)
 
     async def close(self) -> None:
         """End a look under way."""

@@ -408,6 +408,17 @@ class Settings:
             own=True,
         ),
     ] = 4_194_304
+    cache_rights_interval: Annotated[
+        float,
+        Facts(
+            seconds_or_none(1),
+            "Kept answers are used only if so many seconds ago, or later, a look at the"
+            " database has found the rights unchanged under which they were made: the longest"
+            " that somebody is answered from the cache with what was taken from him. 0 looks"
+            " before each use. See caching.md.",
+            own=True,
+        ),
+    ] = 1.0
     cache_pre_request_is_safe: Annotated[
         bool,
         Facts(

@@ -29,6 +29,8 @@ _HEADERS: Any = importlib.import_module("proxy.request.request_headers")
 _CLAIMS: Any = importlib.import_module("proxy.auth.claims")
 _QUERY: Any = importlib.import_module("proxy.request.query_string")
 _NODE_TREES: Any = importlib.import_module("proxy.schema_cache.node_trees")
+_RIGHTS_MODULE: Any = importlib.import_module("proxy.cache.rights")
+_RIGHTS: Any = _RIGHTS_MODULE.Rights
 _LOAD: Any = importlib.import_module("proxy.schema_cache.load")
 _WALK: Any = Walk
 _EFFECTS: Any = effects._Effects
@@ -122,6 +124,60 @@ def _shared_claims() -> None:
     _APPLIED.key_of = shared
 
 
+def _rights_for_good() -> None:
+    """What was allowed once is allowed for ever."""
+    _RIGHTS.known = lambda *_: True
+
+    async def holding(self: Any) -> Any:
+        self.until = float("inf")
+        return self.in_use
+
+    _RIGHTS.holding = holding
+
+
+def _not_looked_at(*catalogs: str) -> None:
+    _RIGHTS_MODULE._DECIDING = tuple(
+        each for each in _RIGHTS_MODULE._DECIDING if each[0] not in catalogs
+    )
+    _RIGHTS_MODULE._ALWAYS = "pg_postmaster_start_time()"
+
+
+def _no_roles() -> None:
+    _not_looked_at("pg_roles", "pg_auth_members", "pg_db_role_setting")
+
+
+def _no_privileges() -> None:
+    _not_looked_at("pg_class", "pg_attribute", "pg_namespace", "pg_proc")
+
+
+def _no_row_security() -> None:
+    _not_looked_at("pg_class", "pg_policy", "pg_proc")
+
+
+def _old_scopes() -> None:
+    """A change is noticed, and who shares answers is decided as before."""
+    adopt = _RIGHTS._adopt
+
+    def adopting(self: Any) -> None:
+        adopt(self)
+        self.in_use = self._seen
+        self._judge()
+
+    _RIGHTS._adopt = adopting
+    _APPS.App._follow_rights = _idle
+
+
+async def _idle(*_: object) -> None:
+    pass
+
+
+OF_RIGHTS: Final[dict[str, Callable[[], None]]] = {
+    "rights": _rights_for_good,
+    "roles": _no_roles,
+    "privileges": _no_privileges,
+    "row-security": _no_row_security,
+    "scopes": _old_scopes,
+}
 DEFECTS: Final[dict[str, Callable[[], None]]] = {
     "cascades": _no_cascades,
     "triggers": _no_triggers,
@@ -134,6 +190,7 @@ DEFECTS: Final[dict[str, Callable[[], None]]] = {
     "workers": _own_versions,
     "identities": _shared_claims,
     **EFFECT_DEFECTS,
+    **OF_RIGHTS,
 }
 
 

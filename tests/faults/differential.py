@@ -8,7 +8,8 @@ PostgreSQL directly, as that person, in SQL of our own. Three promises are check
 - after a write was answered, whoever made it reads what it left, whichever worker answers;
 - others, on the other server, read it once the notification has arrived: the delay is
   measured, for writes through edgerest and for those of other programs;
-- no answer ever contains a row of somebody else.
+- no answer ever contains a row of somebody else, nor, a second later, what somebody has lost
+  the right to see (`differential_rights`).
 
 Reads also overlap with writes: some by chance, and some for certain, held up in PostgreSQL
 until the write is committed. `--defect cascades` (see broken_server) breaks the
@@ -36,7 +37,8 @@ from pool.embedded import EmbeddedPostgres
 from proxy.cache.trigger_sql import trigger_script, watched
 from proxy.schema_cache.model import QualifiedName
 from tests.cache.conftest import load
-from tests.faults.broken_server import DEFECTS
+from tests.cache.rights_changes import KINDS
+from tests.faults.broken_server import DEFECTS, OF_RIGHTS
 from tests.faults.clients import Http1
 from tests.faults.differential_people import (
     SECRET,
@@ -46,6 +48,7 @@ from tests.faults.differential_people import (
     Person,
     notification_delays,
 )
+from tests.faults.differential_rights import BOUND, Keeper
 from tests.http.processes import ServerProcess, running
 
 _CHANNEL: Final = "pgrst_cache"
@@ -63,6 +66,7 @@ class Verdict:
     effective: int
     reads: int
     hits: int
+    rights: int
     seconds: float
     delays: tuple[float, ...]
     quiet_delays: tuple[float, ...]
@@ -89,7 +93,11 @@ def differential(
             stack.enter_context(_server(database, scratch / f"{name}.conf", workers, defect))
             for name, workers in (("one", 2), ("other", 1))
         ]
-        verdict = asyncio.run(_run(database, servers, operations, people, seed, samples))
+        # Each defect of rights shows in the changes of one kind.
+        rounds = len(KINDS) if defect in OF_RIGHTS else 1
+        verdict = asyncio.run(
+            _run(database, servers, operations, people, seed, samples, rounds)
+        )
         for server in servers:
             if "Traceback" in server.log:
                 raise RuntimeError(server.log[-3000:])
@@ -135,6 +143,7 @@ def _server(
         "server-workers": workers,
         "cache-announce": True,
         "cache-channel": _CHANNEL,
+        "cache-rights-interval": BOUND,
     }
     config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
     module = ["tests.http.edge_server"]
@@ -150,6 +159,7 @@ async def _run(
     people: int,
     seed: int,
     samples: int,
+    rounds: int,
 ) -> Verdict:
     log = Log()
     async with AsyncExitStack() as stack:
@@ -175,11 +185,14 @@ async def _run(
             elsewhere, gate = await client(other), await connection()
             living.append(Person(me, guest, clients, elsewhere, gate, log, seed))
         outsider = Outsider([await client(each) for each in servers], await connection(), log)
+        seats = [await client(servers[number % 2]) for number in (0, 0, 0, 1)]
+        keeper = Keeper(seats, await connection(), log, seed)
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for person in living:
                 group.create_task(person.live(operations))
             group.create_task(outsider.live(living))
+            group.create_task(keeper.live(living, rounds))
         seconds = time.perf_counter() - began
         quiet, quiet_outside = [], []
         if not log.wrong and samples:
@@ -192,6 +205,7 @@ async def _run(
         effective=log.effective,
         reads=log.reads,
         hits=log.hits,
+        rights=log.rights,
         seconds=seconds,
         delays=tuple(sorted(log.delays)),
         quiet_delays=tuple(sorted(quiet)),
@@ -246,7 +260,8 @@ def main() -> int:
         f"{verdict.operations} operations in {verdict.seconds:.0f} s,"
         f" {verdict.operations / verdict.seconds:.0f} a second: {verdict.writes} writes,"
         f" {verdict.reads} reads, {verdict.hits} of them hits;"
-        f" {verdict.effective} writes changed an answer that was watched"
+        f" {verdict.effective} writes changed an answer that was watched,"
+        f" {verdict.rights} answers were changed by their readers' rights"
     )
     print(_delays("the other server shows a write after", verdict.delays))
     print(_delays("the same on idle servers", verdict.quiet_delays))

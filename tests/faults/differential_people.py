@@ -41,13 +41,14 @@ _ELSEWHERE: Final = 0.2
 @dataclass(slots=True)
 class Log:
     """What the people did and found so far; asking again until an answer changes is not
-    counted. `effective`: writes that changed an answer that was being watched. Delays in
-    seconds."""
+    counted. `effective`: writes that changed an answer that was being watched; `rights`:
+    answers that a change of rights has changed. Delays in seconds."""
 
     writes: int = 0
     reads: int = 0
     hits: int = 0
     effective: int = 0
+    rights: int = 0
     delays: list[float] = field(default_factory=list)
     outside_delays: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -330,7 +331,8 @@ async def notification_delays(
         began = time.perf_counter()
         while True:
             answer = await there.request("GET", target, reader.headers)
-            if json.loads(answer.body)[0]["body"] == body:
+            found = json.loads(answer.body)
+            if found and found[0]["body"] == body:
                 break
             if time.perf_counter() - began > _PATIENCE:
                 break

@@ -11,6 +11,7 @@ def test_nobody_sees_what_is_no_longer_so() -> None:
     assert verdict.wrong == ()
     assert verdict.hits > 50
     assert verdict.effective > 15
+    assert verdict.rights > 5
     assert verdict.outside_delays
     assert len(verdict.quiet_delays) == 3
 
