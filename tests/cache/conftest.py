@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def dependent(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> Schema
     """The schema cache of dependencies.sql, with its facts."""
     name = make_database(Path(__file__).with_name("dependencies.sql"))
     return asyncio.run(load(postgres.dsn_for(name)))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for tests that change roles, which are those of all its databases."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edgerest-rights-") as directory,
+        EmbeddedPostgres(Path(directory), durable=False) as server,
+    ):
+        yield server
 
 
 async def load(dsn: str, schema: str = "api") -> SchemaCache:
