@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def dependent_dsn(make_database: MakeDatabase, postgres: EmbeddedPostgres) -> st
 def dependent(dependent_dsn: str) -> SchemaCache:
     """Its schema cache, with its facts."""
     return asyncio.run(load(dependent_dsn))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for tests that change roles, which are those of all its databases."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edgerest-rights-") as directory,
+        EmbeddedPostgres(Path(directory), durable=False) as server,
+    ):
+        yield server
 
 
 async def load(dsn: str, schema: str = "api") -> SchemaCache:

@@ -93,13 +93,13 @@ async def looking(
 
 
 @pytest.fixture(scope="module")
-def stamped(postgres: EmbeddedPostgres) -> str:
+def stamped(cluster: EmbeddedPostgres) -> str:
     """The name of a database with all the changes before they are made."""
-    everything = cases(("@cache max-age=1",), asyncio.run(version_of(postgres)))
+    everything = cases(("@cache max-age=1",), asyncio.run(version_of(cluster)))
     # Other tests have roles of these names.
     made = "".join((PROLOGUE, *[case.made for case in everything], SETUP))
-    asyncio.run(execute(postgres.dsn, "create database stamped"))
-    asyncio.run(execute(postgres.dsn_for("stamped"), apart(made)))
+    asyncio.run(execute(cluster.dsn, "create database stamped"))
+    asyncio.run(execute(cluster.dsn_for("stamped"), apart(made)))
     return "stamped"
 
 
@@ -109,14 +109,14 @@ def apart(sql: str) -> str:
 
 
 async def test_every_change_leaves_another_stamp(
-    postgres: EmbeddedPostgres, stamped: str
+    cluster: EmbeddedPostgres, stamped: str
 ) -> None:
-    everything = cases(("@cache max-age=1",), await version_of(postgres))
+    everything = cases(("@cache max-age=1",), await version_of(cluster))
     changes = [apart(case.sql) for case in everything]
     changes += [line.format(database=stamped) for line in MORE]
-    admin = await asyncpg.connect(postgres.dsn_for(stamped))
+    admin = await asyncpg.connect(cluster.dsn_for(stamped))
     try:
-        async with looking(postgres.dsn_for(stamped, "stamp_server")) as rights:
+        async with looking(cluster.dsn_for(stamped, "stamp_server")) as rights:
             stamps = [await rights.read()]
             for change in changes:
                 await admin.execute(change)
@@ -128,11 +128,11 @@ async def test_every_change_leaves_another_stamp(
 
 @pytest.mark.parametrize("harmless", HARMLESS)
 async def test_what_happens_all_day_leaves_the_stamp_as_it_is(
-    postgres: EmbeddedPostgres, stamped: str, harmless: str
+    cluster: EmbeddedPostgres, stamped: str, harmless: str
 ) -> None:
-    admin = await asyncpg.connect(postgres.dsn_for(stamped))
+    admin = await asyncpg.connect(cluster.dsn_for(stamped))
     try:
-        async with looking(postgres.dsn_for(stamped, "stamp_server")) as rights:
+        async with looking(cluster.dsn_for(stamped, "stamp_server")) as rights:
             # Other tests change roles meanwhile only if they run at once.
             before = await rights.read()
             await admin.execute(harmless)
@@ -155,11 +155,11 @@ alter view api.seen set (security_barrier) / alter view api.seen reset (security
 
 @pytest.mark.parametrize("change", GIVEN_AND_TAKEN)
 async def test_what_is_given_and_taken_between_two_looks_is_noticed(
-    postgres: EmbeddedPostgres, stamped: str, change: str
+    cluster: EmbeddedPostgres, stamped: str, change: str
 ) -> None:
     """Or what was read meanwhile would be good for ever after."""
-    dsn = postgres.dsn_for(stamped)
-    async with looking(postgres.dsn_for(stamped, "stamp_server")) as rights:
+    dsn = cluster.dsn_for(stamped)
+    async with looking(cluster.dsn_for(stamped, "stamp_server")) as rights:
         before = await rights.read()
         for each in change.split(" / "):
             await execute(dsn, each)
@@ -171,18 +171,18 @@ async def test_what_is_given_and_taken_between_two_looks_is_noticed(
         await until(noticed, seconds=30)
 
 
-async def test_all_users_see_one_stamp(postgres: EmbeddedPostgres, stamped: str) -> None:
+async def test_all_users_see_one_stamp(cluster: EmbeddedPostgres, stamped: str) -> None:
     async with (
-        looking(postgres.dsn_for(stamped)) as one,
-        looking(postgres.dsn_for(stamped, "stamp_server")) as other,
+        looking(cluster.dsn_for(stamped)) as one,
+        looking(cluster.dsn_for(stamped, "stamp_server")) as other,
     ):
         assert await one.read() == await other.read()
 
 
 async def test_a_look_is_shared_and_is_good_for_its_interval(
-    postgres: EmbeddedPostgres, stamped: str
+    cluster: EmbeddedPostgres, stamped: str
 ) -> None:
-    slots, dsn = Slots(), postgres.dsn_for(stamped, "stamp_server")
+    slots, dsn = Slots(), cluster.dsn_for(stamped, "stamp_server")
     async with (
         looking(dsn, slots, interval=600.0) as one,
         looking(dsn, slots, interval=600.0) as other,
@@ -198,9 +198,9 @@ async def test_a_look_is_shared_and_is_good_for_its_interval(
 
 
 async def test_those_who_come_at_once_wait_for_one_look(
-    postgres: EmbeddedPostgres, stamped: str
+    cluster: EmbeddedPostgres, stamped: str
 ) -> None:
-    slots, dsn = Slots(), postgres.dsn_for(stamped, "stamp_server")
+    slots, dsn = Slots(), cluster.dsn_for(stamped, "stamp_server")
     async with (
         looking(dsn, slots, interval=600.0) as one,
         looking(dsn, slots, interval=600.0) as other,
@@ -215,24 +215,24 @@ async def test_those_who_come_at_once_wait_for_one_look(
 
 
 async def test_without_an_interval_each_use_is_looked_at(
-    postgres: EmbeddedPostgres, stamped: str
+    cluster: EmbeddedPostgres, stamped: str
 ) -> None:
-    async with looking(postgres.dsn_for(stamped, "stamp_server"), interval=0.0) as rights:
+    async with looking(cluster.dsn_for(stamped, "stamp_server"), interval=0.0) as rights:
         stamp = await rights.read()
         rights.use(stamp)
         for looks in range(2, 6):
             assert not rights.known()
             assert await rights.holding() == stamp
             assert rights.looks == looks
-        await execute(postgres.dsn_for(stamped), "alter table api.plain owner to stamped_alice")
+        await execute(cluster.dsn_for(stamped), "alter table api.plain owner to stamped_alice")
         assert await rights.holding() is None
 
 
 async def test_a_change_outdates_what_was_made_before_it_is_told(
-    postgres: EmbeddedPostgres, stamped: str
+    cluster: EmbeddedPostgres, stamped: str
 ) -> None:
     told: list[None] = []
-    slots, dsn = Slots(), postgres.dsn_for(stamped, "stamp_server")
+    slots, dsn = Slots(), cluster.dsn_for(stamped, "stamp_server")
     neighbour = Versions(slots, dsn.partition("@")[2])
     before = neighbour.vector(TAGS)
     async with looking(dsn, slots, interval=0.0) as rights:
@@ -241,7 +241,7 @@ async def test_a_change_outdates_what_was_made_before_it_is_told(
         before = neighbour.vector(TAGS)
         assert await rights.holding() is not None
         assert neighbour.unchanged(TAGS, before)
-        await execute(postgres.dsn_for(stamped), "grant update on api.plain to stamped_alice")
+        await execute(cluster.dsn_for(stamped), "grant update on api.plain to stamped_alice")
         assert await rights.holding() is None
         assert not neighbour.unchanged(TAGS, before)
         assert told

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pool.embedded import EmbeddedPostgres
+from pool.errors import ConnectionLost
 from pool.listener import Listener
+from pool.model import Statement
 from tests.pool.conftest import Admin, execute, until
 from tests.pool.relay import Relay
 
@@ -178,3 +180,18 @@ async def test_closing_in_the_middle_of_an_attempt_takes_no_time(relay: Relay) -
     await ear.listener.close()
     assert time.monotonic() - began < 5
     relay.flow()
+
+
+async def test_it_answers_questions_between_notifications(
+    server: EmbeddedPostgres, admin: Admin
+) -> None:
+    async with listening(server.dsn) as ear:
+        asked = Statement("select $1::text", ("one",))
+        found = await asyncio.gather(*(ear.listener.fetch(asked, 60.0) for _ in range(20)))
+        assert [rows[0][0] for rows in found] == ["one"] * 20
+        with pytest.raises(ConnectionLost):
+            await ear.listener.fetch(Statement("select pg_sleep(60)"), 0.05)
+        await admin.execute("select pg_notify('news', 'still here')")
+        await until(lambda: ear.hears("still here"))
+    with pytest.raises(ConnectionLost):
+        await ear.listener.fetch(asked, 60.0)
