@@ -90,6 +90,8 @@ def start_edge(
             "jwt-secret": SECRET,
             "server-host": "127.0.0.1",
             "server-port": 0,
+            # All databases of the tests have their roles in common: others change them.
+            "cache-rights-interval": 60,
         }
         settings |= {name.replace("_", "-"): value for name, value in given.items()}
         config = tmp_path_factory.mktemp("edge") / "edge.conf"
