@@ -13,19 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy import consistency
+from proxy.asgi import AsgiApp, Receive, Scope, Send
 from proxy.cache.instant import Instants
 from proxy.cors import CorsPolicy
-from proxy.data_plane import (
-    Answer,
-    AsgiApp,
-    DataPlane,
-    EdgeOptions,
-    Limits,
-    Receive,
-    Scope,
-    Send,
-)
+from proxy.data_plane import Admit, Answer, DataPlane, EdgeOptions, Limits
 from proxy.docs_page.model import DocsPage, docs_page
+from proxy.errors import ApiError
+from proxy.in_flight import InFlight
 from proxy.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.request.model import HttpRequest
@@ -57,6 +51,10 @@ class Service(Protocol):
         `record` is filled in on the way.
         """
 
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        """What answers a request once its body is there. Raises `ApiError` for one that is
+        refused without it."""
+
     async def close(self) -> None:
         """Give everything back; called after the last response was sent."""
 
@@ -73,11 +71,21 @@ class Front:
         options: EdgeOptions | None = None,
         name: str = "",
         instants: Instants | None = None,
+        *,
+        admit: Admit | None = None,
+        bodies: InFlight | None = None,
+        answers: InFlight | None = None,
     ) -> None:
         self.name = name
-        self._answer = answer
-        self._instants = instants
-        self.data_plane = DataPlane(answer, options, app=name, instants=instants)
+        self.data_plane = DataPlane(
+            answer,
+            options,
+            app=name,
+            instants=instants,
+            admit=admit,
+            bodies=bodies,
+            answers=answers,
+        )
         self.requests = 0
         self._emptied: asyncio.Event | None = None
         self._docs_app: AsgiApp | None = None
@@ -97,10 +105,9 @@ class Front:
             if self._emptied is not None and not self.requests:
                 self._emptied.set()
 
-    def refuse(self, refusal: Answer | None) -> None:
+    def refuse(self, refusal: Callable[[], ApiError] | None) -> None:
         """Answer new requests with `refusal`, or as ever; those under way are finished."""
-        self.data_plane.answer = refusal or self._answer
-        self.data_plane.instants = self._instants if refusal is None else None
+        self.data_plane.refusal = refusal
 
     async def drained(self) -> None:
         """Returns when no request is being answered."""
@@ -141,7 +148,7 @@ class EdgeApp:
 
     def __init__(self, service: Service, options: EdgeOptions | None = None) -> None:
         self.service = service
-        self.front = Front(service.answer, options)
+        self.front = Front(service.answer, options, admit=service.admit)
         self.choose: Choose | None = None
 
     @property

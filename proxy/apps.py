@@ -2,8 +2,8 @@
 
 `App` owns the pool, the listener, the schema cache, the keys and the token cache of the
 settings it was made from, and keeps them up to date while it serves. It is started and
-closed by the server; `answer` is what the data plane calls. What requests depend on is one
-value, `state`: a reload makes a new one aside and swaps it whole.
+closed by the server; `admit` and `answer` are what the data plane calls. What requests depend
+on is one value, `state`: a reload makes a new one aside and swaps it whole.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
@@ -22,6 +23,7 @@ from pool.listener import Listener
 from pool.model import Transaction
 from pool.pace import Pace
 from pool.replicas import Backends
+from proxy.admission import Admitted, admit
 from proxy.app_state import (
     app_state,
     authenticates_alike,
@@ -38,12 +40,14 @@ from proxy.cache.serving import ResponseCache
 from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.cache.versions import Slots, Versions
 from proxy.consistency import ConsistentRun
+from proxy.data_plane import Answer
 from proxy.database_uri import newest_uri, uri_source
-from proxy.errors import api_error
+from proxy.errors import ApiError, api_error
 from proxy.pipeline import AppState, Run
 from proxy.record import Record
 from proxy.reloads import BOTH, Part, Reloads, parts_of
 from proxy.request.model import HttpRequest
+from proxy.response.database_errors import may_be_outdated
 from proxy.response.errors import error_response
 from proxy.response.model import Response
 from proxy.schema_cache.fingerprint import fingerprint_statement
@@ -209,24 +213,63 @@ class App:
         """The answers that need not be asked for."""
         return self._cache.instants
 
-    async def answer(self, request: HttpRequest, record: Record) -> Response:
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        """What answers a request once its body is there; `head` is all but that.
+
+        Raises `ApiError` for what is to be refused without it.
+        """
+        state = self._state
+        while True:
+            try:
+                admitted = admit(state, head, record)
+            except ApiError as error:
+                newer = await self._state_after(error, state, head)
+                if newer is None:
+                    raise
+                state = newer
+            else:
+                return partial(self.answer, admitted=admitted)
+
+    async def _state_after(
+        self, error: ApiError, failed: AppState, head: HttpRequest
+    ) -> AppState | None:
+        """A newer state than `failed`, if there is one that may know what it did not."""
+        if error.code == "PGRST301":
+            return await self._with_newer_keys(failed.authenticator, head)
+        return await self._renewed(failed) if may_be_outdated(error) else None
+
+    async def answer(
+        self, request: HttpRequest, record: Record, admitted: Admitted | None = None
+    ) -> Response:
         """The response to one request. Never raises for what the client sent."""
         if not self._settings.db_read_uris:
-            return await self._answer(request, record, self._run)
+            return await self._answer(request, record, self._run, admitted)
         run = ConsistentRun(self._run, request.headers)
-        response = run.told(await self._answer(request, record, run))
+        response = run.told(await self._answer(request, record, run, admitted))
         # What replicas add to an answer is for this time only.
         record.hit = None
         return response
 
-    async def _answer(self, request: HttpRequest, record: Record, run: Run) -> Response:
+    async def _answer(
+        self, request: HttpRequest, record: Record, run: Run, admitted: Admitted | None
+    ) -> Response:
+        cache, renew = self._cache, self._renewed
+        if admitted is not None:
+            state, identity = admitted.state, admitted.identity
+            return await cache.answer(state, run, request, renew, record, identity)
         state = self._state
-        response = await self._cache.answer(state, run, request, self._renewed, record)
-        if record.code == "PGRST301" and self._key_source is not None:
-            return await self._answer_with_newer_keys(
-                self._key_source, state.authenticator, request, record, run, response
-            )
-        return response
+        response = await cache.answer(state, run, request, renew, record)
+        if record.code != "PGRST301" or self._key_source is None:
+            return response
+        try:
+            newer = await self._with_newer_keys(state.authenticator, request)
+        except ApiError as error:
+            record.code = error.code
+            return error_response(error, state.verbosity)
+        if newer is None:
+            return response
+        record.code = None
+        return await cache.answer(newer, run, request, renew, record)
 
     async def _run(self, transaction: Transaction) -> Outcome:
         try:
@@ -481,31 +524,24 @@ class App:
         authenticator = make_authenticator(self._settings, keys)
         self._state = replace(self._state, authenticator=authenticator)
 
-    async def _answer_with_newer_keys(
-        self,
-        source: KeySource,
-        authenticator: Authenticator,
-        request: HttpRequest,
-        record: Record,
-        run: Run,
-        refusal: Response,
-    ) -> Response:
-        """The answer to a token that was refused, once more if its key has turned up since.
+    async def _with_newer_keys(
+        self, authenticator: Authenticator, request: HttpRequest
+    ) -> AppState | None:
+        """A state that may have the key of a token which `authenticator` refused, if any.
 
-        Until keys were fetched for the first time nobody can say that a token is bad: 503.
+        Raises `ApiError` EDGE503 until keys were fetched for the first time: nobody can say
+        that a token is bad.
         """
-        if not authenticator.lacks_key_of(request.headers):
-            return refusal
+        source = self._key_source
+        if source is None or not authenticator.lacks_key_of(request.headers):
+            return None
         if authenticator is self._state.authenticator:
             await source.look_for_more()
         if authenticator is not self._state.authenticator:
-            record.code = None
-            return await self._cache.answer(self._state, run, request, self._renewed, record)
+            return self._state
         if source.keys is None:
-            unavailable = api_error("EDGE503", headers=((b"retry-after", b"1"),))
-            record.code = unavailable.code
-            return error_response(unavailable, self._state.verbosity)
-        return refusal
+            raise api_error("EDGE503", headers=((b"retry-after", b"1"),))
+        return None
 
     # --- requests that fail for an old schema cache -----------------------------------------
 

@@ -141,15 +141,17 @@ async def answer(
     http: HttpRequest,
     renew: Renew | None = None,
     record: Record | None = None,
+    identity: Identity | None = None,
 ) -> Response:
     """The response to `http`; failures become responses too. `record` is filled in.
+    `identity`: whose request it is, where that is known already.
 
     One that an outdated schema cache may explain is tried once more with the newer state
     that `renew` gives. Its transaction was rolled back, so nothing is done twice.
     """
     record = record or Record()
     try:
-        return await _answer(state, run, http, record)
+        return await _answer(state, run, http, record, identity)
     except ApiError as error:
         failure = error
     if renew is not None and may_be_outdated(failure):
@@ -157,19 +159,24 @@ async def answer(
         if newer is not None or is_catalog_race(failure):
             state = newer or state
             try:
-                return await _answer(state, run, http, record)
+                return await _answer(state, run, http, record, identity)
             except ApiError as error:
                 failure = error
     record.code = failure.code
     return error_response(failure, state.verbosity)
 
 
-async def _answer(state: AppState, run: Run, http: HttpRequest, record: Record) -> Response:
+async def _answer(
+    state: AppState, run: Run, http: HttpRequest, record: Record, identity: Identity | None
+) -> Response:
     record.start()
     record.deadline = deadline_of(http.headers, state.request_timeout, record.began)
-    identity = state.authenticator.identify(http.headers, time.time())
+    if identity is None:
+        identity = state.authenticator.identify(http.headers, time.time())
     record.role, record.identity = identity.role, identity
     record.lap("jwt")
+    if record.identified_in is not None:
+        record.laps["jwt"] = record.identified_in
     cache = state.cache
     if cache is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))

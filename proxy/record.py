@@ -38,6 +38,7 @@ class Record:
     `began`: when it arrived (`perf_counter`). `laps`: how long each step took, in the order
     of Server-Timing. `role`: None as long as nobody was authenticated. `code`: of the error
     it was answered with. `waited`: how long for a connection; part of the lap `transaction`.
+    `identified_in`: how long it took to find out who asks, where that came before the body.
     `received`: bytes of the body. `identity`, `plan` and `schema_cache`: who asked, what the
     request came to mean, and what it was planned with; for the response cache. The plan is
     that of all requests of its shape: the values in it may be placeholders.
@@ -54,6 +55,7 @@ class Record:
     code: str | None = None
     transaction: Transaction | None = None
     waited: float = 0.0
+    identified_in: float | None = None
     received: int = 0
     deadline: float | None = None
     hit: Hit | None = None

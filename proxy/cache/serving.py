@@ -88,6 +88,7 @@ class _Read:
     run: Run
     renew: Renew | None
     record: Record
+    identity: Identity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class ResponseCache:
         current_state: Callable[[], AppState | None] = lambda: None,
     ) -> None:
         self.instants = Instants(current_state, self._holds, self._count_instant)
+        self._current_state = current_state
         self._invalidation = invalidation
         self._is_away = is_away
         self._tokens = Tokens()
@@ -154,15 +156,20 @@ class ResponseCache:
         http: HttpRequest,
         renew: Renew | None,
         record: Record,
+        identity: Identity | None = None,
     ) -> Response:
         """The response to `http`, as `proxy.pipeline.answer` would give it or has given it."""
-        setup = self._setup
-        if setup is None or setup.state is not state:
-            setup = self._set_up(state)
+        setup = self._setup_for(state)
         asked = asked_of(http.headers)
         read = _read_of(http)
         if read is None:
-            return await self._writing.answer(setup, run, http, asked, renew, record)
+            return await self._writing.answer(setup, run, http, asked, renew, record, identity)
+        kept = bool(setup.policies) and setup is self._setup
+        if kept and identity is None:
+            try:
+                identity = state.authenticator.identify(http.headers, time.time())
+            except ApiError:
+                kept = False  # The pipeline refuses it in the same way.
         reading = _Read(
             setup,
             read,
@@ -172,13 +179,9 @@ class ResponseCache:
             run,
             renew,
             record,
+            identity,
         )
-        if setup.policies:
-            try:
-                identity = state.authenticator.identify(http.headers, time.time())
-            except ApiError:
-                # The pipeline refuses it in the same way.
-                return await self._unkept(reading)
+        if kept and identity is not None:
             resource, policy = setup.policy_for(read, asked, identity.role)
             if policy is not None:
                 key = key_of(
@@ -188,6 +191,17 @@ class ResponseCache:
         return await self._unkept(reading)
 
     # --- what follows from the state -----------------------------------------------------
+
+    def _setup_for(self, state: AppState) -> Prepared:
+        """What `state` means for the cache. A request may depend on one from before a reload,
+        which came while its body did: what is kept stays that of the newest."""
+        setup = self._setup
+        if setup is not None and setup.state is state:
+            return setup
+        newest = self._current_state()
+        if setup is None or newest is None or newest is state:
+            return self._set_up(state)
+        return replace(setup, state=state)
 
     def _set_up(self, state: AppState) -> Prepared:
         before, self._setup = self._setup, prepare(state)
@@ -211,7 +225,9 @@ class ResponseCache:
         shown = http.method != "HEAD" or _needs_content(reading)
         if http.method == "HEAD" and shown:
             http, run = as_get(http), _told_head(run)
-        response = await pipeline.answer(state, run, http, reading.renew, record)
+        response = await pipeline.answer(
+            state, run, http, reading.renew, record, reading.identity
+        )
         made = await delivery.unkept(
             response, reading.setup.vary, state.cache_rules.compress_from, shown=shown
         )
@@ -402,7 +418,9 @@ class ResponseCache:
                 return await reading.run(transaction)
 
         http = as_get(reading.http) if reading.http.method == "HEAD" else reading.http
-        response = await pipeline.answer(state, watched, http, reading.renew, record)
+        response = await pipeline.answer(
+            state, watched, http, reading.renew, record, kept.identity
+        )
         lifetimes, detail = self._lifetimes(reading, kept, flight, response)
         made = await delivery.kept(
             response,

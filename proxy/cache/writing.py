@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pool.model import Outcome, Transaction
 from proxy import consistency, pipeline
+from proxy.auth.model import Identity
 from proxy.cache import delivery
 from proxy.cache.effects import write_tags
 from proxy.cache.guard import guard_transaction, run_guarded
@@ -43,6 +44,7 @@ class Writing:
         asked: Asked,
         renew: Renew | None,
         record: Record,
+        identity: Identity | None,
     ) -> Response:
         """The response to `http`."""
         state, conditions, token = setup.state, read_conditions(asked), b""
@@ -78,7 +80,7 @@ class Writing:
                 token = self._token_of(outcome)
             return outcome
 
-        response = await pipeline.answer(state, writing, http, renew, record)
+        response = await pipeline.answer(state, writing, http, renew, record, identity)
         if token:
             response = replace(
                 response, headers=(*response.headers, (consistency.HEADER, token))

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from proxy.errors import api_error
+from proxy.errors import ApiError, api_error
 from proxy.request.model import HttpRequest
 
 QUERY: Final = "QUERY"
@@ -27,6 +27,17 @@ MAX_PARAMETERS: Final = 2_000
 
 _MEDIA_TYPE: Final = b"application/vnd.edgerest.query"
 _FORM: Final = b"application/x-www-form-urlencoded"
+
+
+def check_announced(head: HttpRequest, length: int) -> None:
+    """Raise what `with_query_of_body` will, if that is clear before its body has come: a QUERY
+    whose head, which is `head`, announces `length` bytes."""
+    if length:
+        media_type = _media_type(head)
+        if media_type not in (_MEDIA_TYPE, _FORM):
+            raise api_error("EDGE415")
+        if length > MAX_QUERY:
+            raise _too_long()
 
 
 def with_query_of_body(request: HttpRequest) -> HttpRequest:
@@ -43,12 +54,16 @@ def with_query_of_body(request: HttpRequest) -> HttpRequest:
     if request.body and media_type not in (_MEDIA_TYPE, _FORM):
         raise api_error("EDGE415")
     if len(request.body) > MAX_QUERY:
-        raise api_error("EDGE413", details=f"The limit for a QUERY is {MAX_QUERY} bytes")
+        raise _too_long()
     if request.body.count(b"&") + request.body.count(b";") >= MAX_PARAMETERS:
         details = f"The limit for a QUERY is {MAX_PARAMETERS} parameters"
         raise api_error("EDGE413", details=details)
     query = b"&".join(part for part in (request.query, request.body) if part)
     return replace(request, method=QUERY, query=query, body=b"")
+
+
+def _too_long() -> ApiError:
+    return api_error("EDGE413", details=f"The limit for a QUERY is {MAX_QUERY} bytes")
 
 
 def _media_type(request: HttpRequest) -> bytes:
