@@ -13,19 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.app_state import gives_tokens
+from proxy.asgi import AsgiApp, Receive, Scope, Send
 from proxy.cache.replay import Replays
 from proxy.cors import CorsPolicy
-from proxy.data_plane import (
-    Answer,
-    AsgiApp,
-    DataPlane,
-    EdgeOptions,
-    Limits,
-    Receive,
-    Scope,
-    Send,
-)
+from proxy.data_plane import Admit, Answer, DataPlane, EdgeOptions, Limits
 from proxy.docs_page.model import DocsPage, docs_page
+from proxy.errors import ApiError
+from proxy.in_flight import InFlight
 from proxy.observability.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.request.model import HttpRequest
@@ -58,6 +52,10 @@ class Service(Protocol):
         `record` is filled in on the way.
         """
 
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        """What answers a request once its body is there. Raises `ApiError` for one that is
+        refused without it."""
+
     async def close(self) -> None:
         """Give everything back; called after the last response was sent."""
 
@@ -74,11 +72,21 @@ class Front:
         options: EdgeOptions | None = None,
         name: str = "",
         replays: Replays | None = None,
+        *,
+        admit: Admit | None = None,
+        bodies: InFlight | None = None,
+        answers: InFlight | None = None,
     ) -> None:
         self.name = name
-        self._answer = answer
-        self._replays = replays
-        self.data_plane = DataPlane(answer, options, app=name, replays=replays)
+        self.data_plane = DataPlane(
+            answer,
+            options,
+            app=name,
+            replays=replays,
+            admit=admit,
+            bodies=bodies,
+            answers=answers,
+        )
         self.requests = 0
         self._emptied: asyncio.Event | None = None
         self._docs_app: AsgiApp | None = None
@@ -98,10 +106,9 @@ class Front:
             if self._emptied is not None and not self.requests:
                 self._emptied.set()
 
-    def refuse(self, refusal: Answer | None) -> None:
+    def refuse(self, refusal: Callable[[], ApiError] | None) -> None:
         """Answer new requests with `refusal`, or as ever; those under way are finished."""
-        self.data_plane.answer = refusal or self._answer
-        self.data_plane.replays = self._replays if refusal is None else None
+        self.data_plane.refusal = refusal
 
     async def drained(self) -> None:
         """Returns when no request is being answered."""
@@ -142,7 +149,7 @@ class EdgeApp:
 
     def __init__(self, service: Service, options: EdgeOptions | None = None) -> None:
         self.service = service
-        self.front = Front(service.answer, options)
+        self.front = Front(service.answer, options, admit=service.admit)
         self.choose: Choose | None = None
 
     @property

@@ -2,8 +2,8 @@
 
 `App` owns the pool, the listener, the schema cache, the keys and the token cache of the
 settings it was made from, and keeps them up to date while it serves. It is started and
-closed by the server; `answer` is what the data plane calls. What requests depend on is one
-value, `state`: a reload makes a new one aside and swaps it whole.
+closed by the server; `admit` and `answer` are what the data plane calls. What requests depend
+on is one value, `state`: a reload makes a new one aside and swaps it whole.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
@@ -22,6 +23,7 @@ from pool.listener import Listener
 from pool.model import Statement, Transaction
 from pool.pace import Pace
 from pool.replicas import Backends
+from proxy.admission import admit
 from proxy.app_state import (
     app_state,
     authenticates_alike,
@@ -37,6 +39,8 @@ from proxy.cache.response_cache import ResponseCache
 from proxy.cache.rights import Rights, Rows
 from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.cache.versions import Slots, Versions
+from proxy.call import Call
+from proxy.data_plane import Answer
 from proxy.database_uri import newest_uri, uri_source
 from proxy.errors import ApiError, api_error
 from proxy.pipeline import answer
@@ -206,9 +210,18 @@ class App:
         """The answers it keeps."""
         return self._cache
 
-    async def answer(self, request: HttpRequest, record: Record) -> Response:
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        """What answers a request once its body is there; `head` is all but that.
+
+        Raises `ApiError` for what is to be refused without it.
+        """
+        return partial(self.answer, call=await admit(self, head, record))
+
+    async def answer(
+        self, request: HttpRequest, record: Record, call: Call | None = None
+    ) -> Response:
         """The response to one request. Never raises for what the client sent."""
-        return await answer(self, request, record)
+        return await answer(self, request, record, call)
 
     async def identify(self, headers: RequestHeaders) -> Identity:
         """Who is asking. A key that is not known yet is looked for.

@@ -1,8 +1,9 @@
 """The hot path: one ASGI request in, one response out, nothing in between but `answer`.
 
-In: an ASGI `http` scope. Out: the response that `answer(HttpRequest)` returns. The whole
-body is read before `answer` runs and the database connection is long given back when the
-response is sent, so neither a slow sender nor a slow reader costs a connection.
+In: an ASGI `http` scope. Out: the response that `answer(HttpRequest)` returns. A body is read
+once `admit` has let its head in, and whole before it is answered; the database connection is
+long given back when the response is sent. So neither a slow sender nor a slow reader costs a
+connection; what they cost in memory is bounded for all together (`proxy.in_flight`).
 
 When the client goes away while `answer` runs, the task running it is cancelled, and with
 it the query. Watching for that takes a task, so it only begins after `WATCH_DELAY`: a
@@ -14,16 +15,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
-from typing import Any, Final, Protocol
+from itertools import chain
+from typing import Final, Protocol
 
+from proxy.asgi import ClientGone, Message, Receive, Scope, Send
+from proxy.body import (
+    FRAMED_VERSIONS,
+    check_length,
+    drop_body,
+    dropping,
+    has_body,
+    read_body,
+)
 from proxy.cache.replay import Replay, Replays
 from proxy.cors import CorsPolicy, preflight, response_headers
 from proxy.docs_page.model import DocsPage
 from proxy.errors import ApiError, Verbosity, api_error
+from proxy.in_flight import REQUEST, STALLED, Held, InFlight, no_room
 from proxy.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
@@ -31,12 +42,8 @@ from proxy.response.model import BODILESS, Response
 from proxy.routing import length_of_prefix
 from proxy.waits import Limit, waits
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = Callable[[HttpRequest, Record], Awaitable[Response]]
+Admit = Callable[[HttpRequest, Record], Awaitable[Answer]]
 
 logger = logging.getLogger(__name__)
 
@@ -49,21 +56,18 @@ CHUNK: Final = 64 * 1024
 """Bytes of a large body per ASGI message: the server pauses us between two of them."""
 WHOLE: Final = 4 * CHUNK
 """Bytes up to which a body goes out in one message."""
-LINGER: Final = 2.0
-"""Seconds that the rest of a refused body is read and dropped, so that closing the
-connection or resetting the stream does not wipe out the refusal before the client, which
-may send its whole body first, has read it."""
-
-_NO_BODY: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
-_BODY_HEADERS: Final = frozenset((b"content-length", b"transfer-encoding"))
+SMALL: Final = CHUNK
+"""Bytes up to which an answer is not counted among those that wait to be taken."""
+SENDING: Final = 1024
+"""Answers at a time that wait to be taken; of more, the one that has waited longest is given
+up."""
 _CONNECTION_HEADERS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 _HEADER_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_HEADER_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-_BODILESS_METHODS: Final = frozenset(("GET", "HEAD"))
-_FRAMED_VERSIONS: Final = frozenset(("2", "3"))
 _ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
 
 
@@ -109,17 +113,15 @@ class Observer(Protocol):
         """The response was sent; None when it was not, because the client went away."""
 
 
-class ClientGone(Exception):
-    """The client closed the connection or reset the stream; nobody waits for an answer."""
-
-
 class DataPlane:
     """The ASGI 3 application of the hot path.
 
-    `answer` returns a `Response` also for failures that it foresees. WebSockets are
-    refused. `observer` may be set at
-    any time. `app` is the name that requests are recorded under. `replays` has the answers
-    that can be given without `answer`.
+    `answer` returns a `Response` also for failures that it foresees. `admit` is asked about
+    requests that bring a body, before that is read; it raises `ApiError`, or gives what
+    answers them. WebSockets are refused. `observer` may be set at any time, as may `refusal`,
+    which is then the answer to all. `app` is the name that requests are recorded under.
+    `replays` has the answers that can be given without `answer`. `bodies` and `answers` bound
+    what is held for clients.
     """
 
     def __init__(
@@ -129,8 +131,15 @@ class DataPlane:
         *,
         app: str = "",
         replays: Replays | None = None,
+        admit: Admit | None = None,
+        bodies: InFlight | None = None,
+        answers: InFlight | None = None,
     ) -> None:
         self.answer = answer
+        self.admit = admit
+        self.bodies = bodies or InFlight()
+        self.answers = answers or InFlight(stalled=STALLED)
+        self.refusal: Callable[[], ApiError] | None = None
         self.replays = replays
         self.options = options or EdgeOptions()
         self.app = app
@@ -164,37 +173,91 @@ class DataPlane:
     ) -> Response | None:
         """Answer the request; the response that was sent, None when the client has gone."""
         options, replays = self.options, self.replays
-        if replays is not None:
+        if replays is not None and self.refusal is None:
             found = replays.find(scope, options, record)
             if found is not None:
                 return await _send_found(send, *found, options.limits.send_timeout)
-        unread = True
+        held: list[Held] = []
         try:
-            try:
-                request, response = read_head(scope, options)
-                if response is None:
-                    body = await read_body(scope, receive, options.limits)
-                    unread = False
-                    if body:
-                        record.received = len(body)
-                        request = HttpRequest(
-                            request.method, request.path, request.query, request.headers, body
-                        )
-                    response = await self._watched_answer(request, receive, record)
-            except ApiError as error:
-                record.code = error.code
-                response = error_response(error, options.verbosity)
-                # Nothing more is to be expected of a body that did not arrive in time.
-                unread = unread and error.code != "EDGE408"
-            unread = unread and has_body(scope)
-            sent = await send_response(scope, receive, send, response, options, unread=unread)
+            response, unread = await self._response(scope, receive, options, record, held)
+            if len(response.body) > SMALL:
+                held.append(Held(self.answers))
+                response = self._counted(scope, response, held[-1], record)
+            sent = await send_response(scope, receive, send, response, options, held, unread)
         except ClientGone:
             return None
+        finally:
+            for each in held:
+                each.release()
         if replays is not None and sent is response:
             self._remember(replays, response, scope, options)
         if sent is not response:
             record.code = "PGRSTX00"
         return sent
+
+    async def _response(
+        self,
+        scope: Scope,
+        receive: Receive,
+        options: EdgeOptions,
+        record: Record,
+        held: list[Held],
+    ) -> tuple[Response, bool]:
+        """The response, and whether there is a body that was not read. What the request holds
+        on to is added to `held`. Raises `ClientGone`."""
+        unread = True
+        try:
+            request, response = read_head(scope, options)
+            if response is None:
+                answer = self.answer
+                if self.refusal is not None:
+                    raise self.refusal()
+                if has_body(scope):
+                    largest = min(options.limits.max_body, self.bodies.largest_body)
+                    check_length(scope, largest)
+                    answer = await self._admitted(request, record)
+                    held.append(Held(self.bodies))
+                    held[0].grow(REQUEST + head_size(request.headers))
+                    seconds = options.limits.body_timeout
+                    body = await read_body(receive, held[0], largest, seconds)
+                    record.received = len(body)
+                    request = HttpRequest(
+                        request.method, request.path, request.query, request.headers, body
+                    )
+                unread = False
+                response = await self._watched_answer(answer, request, receive, record)
+                if held and record.received <= SMALL:
+                    # So little is not worth counting while the answer is sent.
+                    held.pop().release()
+        except ApiError as error:
+            record.code = error.code
+            response = error_response(error, options.verbosity)
+            # Nothing more is to be expected of a body that did not arrive in time.
+            unread = unread and error.code != "EDGE408"
+        return response, unread and has_body(scope)
+
+    async def _admitted(self, head: HttpRequest, record: Record) -> Answer:
+        """What answers a request whose body is still to come. Raises `ApiError`."""
+        if self.admit is None:
+            return self.answer
+        try:
+            return await self.admit(head, record)
+        except ApiError:
+            raise
+        except Exception:
+            logger.exception("Unexpected error while admitting %s", head.method)
+            raise api_error("PGRSTX00") from None
+
+    def _counted(
+        self, scope: Scope, response: Response, held: Held, record: Record
+    ) -> Response:
+        """`response`, or where that can be repeated a refusal when too much waits already."""
+        if held.carry(response.body) or scope["method"] not in _SAFE_METHODS:
+            return response
+        held.release()
+        error = no_room()
+        record.code = error.code
+        return error_response(error, self.options.verbosity)
 
     def _remember(
         self, replays: Replays, response: Response, scope: Scope, options: EdgeOptions
@@ -207,7 +270,7 @@ class DataPlane:
             replays.keep(scope, options, replay, response.status, headers, body)
 
     async def _watched_answer(
-        self, request: HttpRequest, receive: Receive, record: Record
+        self, answer: Answer, request: HttpRequest, receive: Receive, record: Record
     ) -> Response:
         """`answer(request)`, cancelled when the client goes away meanwhile.
 
@@ -215,7 +278,7 @@ class DataPlane:
         """
         watch = _DisconnectWatch(receive)
         try:
-            response = await self.answer(request, record)
+            response = await answer(request, record)
         except asyncio.CancelledError:
             if watch.client_gone:
                 watch.task.uncancel()
@@ -283,7 +346,7 @@ def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response
     headers: Headers = tuple([(name, value) for name, value in scope["headers"]])
     if len(path) + len(query) + 1 > limits.max_url:
         raise api_error("EDGE414", details=f"The limit is {limits.max_url} bytes")
-    if sum([len(name) + len(value) for name, value in headers]) > limits.max_header:
+    if head_size(headers) > limits.max_header:
         raise api_error("EDGE431", details=f"The limit is {limits.max_header} bytes")
     if not path.startswith(b"/"):
         if path == b"*" and method == "OPTIONS":
@@ -299,6 +362,11 @@ def read_head(scope: Scope, options: EdgeOptions) -> tuple[HttpRequest, Response
         path = path if path.startswith(b"/") else b"/" + path
     request = HttpRequest(method, path, query, headers)
     return request, preflight(options.cors, method, headers)
+
+
+def head_size(headers: Headers) -> int:
+    """The bytes of all names and values."""
+    return sum(map(len, chain.from_iterable(headers)))
 
 
 def place_of(scope: Scope) -> tuple[bytes, bytes] | None:
@@ -319,65 +387,6 @@ def place_of(scope: Scope) -> tuple[bytes, bytes] | None:
     return hosts[0] if hosts else b"", path
 
 
-def has_body(scope: Scope) -> bool:
-    """Whether a body may follow: HTTP/1 says so in the head, HTTP/2 only by ending the
-    stream. To ask whether it has costs a read nearly as much as its answer, so what a GET
-    carries over HTTP/2 without a word in the head, and would mean nothing, is not looked at.
-    """
-    if scope["http_version"] in _FRAMED_VERSIONS and scope["method"] not in _BODILESS_METHODS:
-        return True
-    return any(name in _BODY_HEADERS for name, _ in scope["headers"])
-
-
-async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
-    """The whole body, empty when there is none.
-
-    Raises `ApiError` EDGE413, EDGE408 or EDGE400, and `ClientGone`.
-    """
-    measured = chunked = False
-    for name, value in scope["headers"]:
-        chunked |= name == b"transfer-encoding"
-        if name == b"content-length":
-            measured = True
-            if not value.isdigit():
-                raise api_error("EDGE400", message="Content-Length must be a number")
-            if len(value) > 18 or int(value) > limits.max_body:
-                raise _body_too_large(limits)
-    if measured and chunked:
-        # Someone in between may believe the length (RFC 9112, 6.1).
-        raise api_error("EDGE400", message="The body's length is told in two ways")
-    if not has_body(scope):
-        return b""
-    try:
-        with Limit(limits.body_timeout):
-            message = await receive()
-            if message == _NO_BODY:
-                return b""
-            return await _collected(message, receive, limits)
-    except TimeoutError:
-        details = f"The limit is {limits.body_timeout:g} seconds"
-        raise api_error("EDGE408", details=details) from None
-
-
-async def _collected(message: Message, receive: Receive, limits: Limits) -> bytes:
-    # Collected in place: joining a list of pieces would hold the body twice.
-    body = BytesIO()
-    while True:
-        if message["type"] != "http.request":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        if body.tell() + len(chunk) > limits.max_body:
-            raise _body_too_large(limits)
-        body.write(chunk)
-        if not message.get("more_body", False):
-            return body.getvalue()
-        message = await receive()
-
-
-def _body_too_large(limits: Limits) -> ApiError:
-    return api_error("EDGE413", details=f"The limit is {limits.max_body} bytes")
-
-
 # --- the response -----------------------------------------------------------------------
 
 
@@ -386,7 +395,7 @@ async def _send_found(
 ) -> Response | None:
     """Send an answer as it was sent before; None when the client does not take it."""
     try:
-        with Limit(seconds):
+        with Limit(seconds, SENDING):
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send(_piece(body, more=False))
     except TimeoutError:
@@ -400,13 +409,13 @@ async def send_response(
     send: Send,
     response: Response,
     options: EdgeOptions,
-    *,
+    held: Sequence[Held] = (),
     unread: bool = False,
 ) -> Response:
     """Send `response`; `unread` tells that the request's body has not been read.
 
     Returns what was sent: a 500 in place of a response that HTTP can't carry. A client that
-    takes no byte for `send_timeout` is given up.
+    takes no byte for `send_timeout` is given up, as is one that must give way (`held`).
     """
     method: str = scope["method"]
     try:
@@ -416,7 +425,7 @@ async def send_response(
         response = error_response(api_error("PGRSTX00"), options.verbosity)
         headers = wire_headers(scope, response, options)
     body = b"" if method == "HEAD" or response.status in BODILESS else response.body
-    if unread and scope["http_version"] not in _FRAMED_VERSIONS:
+    if unread and scope["http_version"] not in FRAMED_VERSIONS:
         headers.append((b"connection", b"close"))
     start: Message = {
         "type": "http.response.start",
@@ -426,35 +435,35 @@ async def send_response(
     if response.reason is not None:
         start["reason"] = response.reason
     try:
-        with Limit(options.limits.send_timeout) as limit:
+        with (
+            Limit(options.limits.send_timeout, SENDING) as limit,
+            dropping(scope, receive, len(body) > WHOLE),
+        ):
+            for each in held:
+                each.wait(limit)
             await send(start)
             if len(body) > WHOLE:
                 for offset in range(0, len(body), CHUNK):
                     limit.restart()
+                    for each in held:
+                        each.got_on(CHUNK)
                     await send(_piece(body[offset : offset + CHUNK], more=True))
                 body = b""
             if unread:
                 await send(_piece(body, more=True))
-                await _drop_body(receive)
+                await drop_body(receive)
                 body = b""
             await send(_piece(body, more=False))
     except TimeoutError:
         raise ClientGone from None
+    finally:
+        for each in held:
+            each.go_on()
     return response
 
 
 def _piece(body: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def _drop_body(receive: Receive) -> None:
-    """Read on, at most for `LINGER` seconds, until the body ends or the client leaves."""
-    try:
-        async with asyncio.timeout(LINGER):
-            while (await receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        return
 
 
 def wire_headers(

@@ -111,6 +111,7 @@ ERRORS: Final[Mapping[str, ErrorKind]] = _table(
     ("EDGE510", 504, "Nothing that is kept can answer a request with only-if-cached"),
     ("EDGE529", 503, "Too many requests are waiting for a database connection"),
     ("EDGE530", 503, "The app takes no requests at the moment"),
+    ("EDGE531", 503, "The server holds as much for its clients as it may"),
     ("EDGE408", 408, "The request body did not arrive in time"),
     # By-key updates, which PostgREST does not have (docs/writes.md).
     ("EDGE110", 400, "Unknown value of the update preference: {value}"),

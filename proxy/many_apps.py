@@ -25,9 +25,11 @@ from pool.pace import PER_TURN, UNLIMITED, Pace
 from proxy.admin_view.holds import Holds, State
 from proxy.app import Front, edge_options
 from proxy.apps import App
+from proxy.asgi import Scope
 from proxy.cache.versions import Slots
-from proxy.data_plane import Scope, place_of
-from proxy.errors import api_error
+from proxy.data_plane import Answer, place_of
+from proxy.errors import ApiError, api_error
+from proxy.in_flight import STALLED, InFlight
 from proxy.observability.logs import CURRENT_APP
 from proxy.record import Record
 from proxy.reloads import Part, Reloads
@@ -113,6 +115,9 @@ class Apps:
         self._starting: set[asyncio.Task[None]] = set()
         self._budget: Budget | None = None
         self._pace = Pace(_per_turn(loaded))
+        settings = loaded.settings
+        self._bodies = InFlight(settings.server_max_bodies_in_flight)
+        self._answers = InFlight(settings.server_max_answers_in_flight, stalled=STALLED)
         # Now, for workers are forked from here on.
         self._slots = Slots()
         self.worker = 0
@@ -157,12 +162,13 @@ class Apps:
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         """The answer to requests that are for no app."""
-        if sum(name == b"host" for name, _ in request.headers) > 1:
-            error = api_error("EDGE400", message="A request has one Host header")
-        else:
-            error = api_error("EDGE404", hint="Check the Host header and the path's beginning")
+        error = _nobodys(request)
         record.code = error.code
         return error_response(error, self._loaded.settings.client_error_verbosity)
+
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        """Raises the `ApiError` that these are answered with."""
+        raise _nobodys(head)
 
     def watch(self, watch: Watch) -> None:
         """Tell `watch` of the apps, now and as they come."""
@@ -192,7 +198,7 @@ class Apps:
 
     async def _put(self, served: Served, state: State, patience: float) -> None:
         served.state = state
-        served.front.refuse(_refuse if state == "draining" else None)
+        served.front.refuse(_draining if state == "draining" else None)
         if state == "paused":
             await served.app.backends.pause(patience)
             return
@@ -266,7 +272,15 @@ class Apps:
             if not self.named:
                 raise
             raise SettingsError([f"apps.{named.name}: {error}"]) from error
-        front = Front(app.answer, edge_options(named.settings), name, app.cache.replays)
+        front = Front(
+            app.answer,
+            edge_options(named.settings),
+            name,
+            app.cache.replays,
+            admit=app.admit,
+            bodies=self._bodies,
+            answers=self._answers,
+        )
         return Served(named, app, front)
 
     async def _start_patiently(self, several: Iterable[Served]) -> None:
@@ -416,10 +430,14 @@ class Apps:
         logger.info("The app of the former settings has ended")
 
 
-async def _refuse(_request: HttpRequest, record: Record) -> Response:
-    error = api_error("EDGE530", headers=((b"retry-after", b"5"),))
-    record.code = error.code
-    return error_response(error)
+def _nobodys(request: HttpRequest) -> ApiError:
+    if sum(name == b"host" for name, _ in request.headers) > 1:
+        return api_error("EDGE400", message="A request has one Host header")
+    return api_error("EDGE404", hint="Check the Host header and the path's beginning")
+
+
+def _draining() -> ApiError:
+    return api_error("EDGE530", headers=((b"retry-after", b"5"),))
 
 
 def _per_turn(loaded: Loaded) -> int:

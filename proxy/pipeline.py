@@ -31,24 +31,37 @@ from proxy.response.errors import error_response
 from proxy.response.model import Response
 
 
-async def answer(app: App, http: HttpRequest, record: Record) -> Response:
-    """The response to `http`; failures that were foreseen are responses too."""
+async def begin(app: App, http: HttpRequest, record: Record) -> Call:
+    """The call that `http` makes, whose body may be still to come. Raises ApiError."""
     record.start()
-    state, reading = app.state, as_read(http)
+    state = app.state
+    headers = state.queries.headers(http.headers)
+    deadline = deadline_of(headers.timeouts, state.request_timeout, record.began)
+    identity = await app.identify(headers)
+    record.role = identity.role
+    record.lap("jwt")
+    return Call(app, app.state, http, headers, identity, record, deadline)
+
+
+async def answer(
+    app: App, http: HttpRequest, record: Record, call: Call | None = None
+) -> Response:
+    """The response to `http`; failures that were foreseen are responses too. `call` is the one
+    that was begun before the body came."""
+    reading = as_read(http)
     told: Headers = () if reading is None else (NO_POLICY,)
-    call: Call | None = None
     try:
-        headers = state.queries.headers(http.headers)
-        deadline = deadline_of(headers.timeouts, state.request_timeout, record.began)
-        identity = await app.identify(headers)
-        record.role = identity.role
-        record.lap("jwt")
-        reads = reading is not None
-        call = Call(app, app.state, http, headers, identity, record, deadline, reads)
+        if call is None:
+            call = await begin(app, http, record)
+        else:
+            call.http = http
+            record.resume()
+        told = ()
+        call.reads = reading is not None
         return await (_write(call) if reading is None else read(call, reading))
     except ApiError as error:
         record.code = error.code
-        response = error_response(error, state.verbosity)
+        response = error_response(error, app.state.verbosity)
         told = told if call is None else call.told
         return replace(response, headers=(*response.headers, *told))
 

@@ -56,6 +56,10 @@ class Record:
         self.waited = 0.0
         self.answering_since = self._last = perf_counter()
 
+    def resume(self) -> None:
+        """The next step begins; what came since the last one belongs to none."""
+        self._last = perf_counter()
+
     def lap(self, name: str) -> None:
         """Names the time since the lap before."""
         now = perf_counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from proxy.admin_view.control import Control
 from proxy.admin_view.exchange import Exchange
@@ -23,6 +24,9 @@ from proxy.observability.telemetry import Telemetry
 from proxy.settings import Loaded
 
 __all__ = ["ServerError", "serve", "server_options"]
+
+HEAD_MARGIN: Final = 16 * 1024
+"""Bytes of a head beyond the limits with which it still gets an answer that says so."""
 
 
 def serve(
@@ -105,7 +109,7 @@ def server_options(loaded: Loaded) -> ServerOptions:
         engine_options=EngineOptions(
             idle_timeout=settings.server_idle_timeout,
             drain_timeout=settings.server_drain_timeout,
-            max_head=2 * (settings.server_max_url + settings.server_max_header),
+            max_head=settings.server_max_url + settings.server_max_header + HEAD_MARGIN,
             cert=settings.server_tls_cert,
             key=settings.server_tls_key,
             neighbours=bool(loaded.apps),

@@ -8,6 +8,7 @@ rings no later than timers of their own would.
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -24,13 +25,17 @@ class Waiter(Protocol):
 
 
 class Waits:
-    """Those that wait for at most `seconds`, in the event loop `loop`."""
+    """Those that wait for at most `seconds`, in the event loop `loop`. Of more than `most` at
+    a time the one that has waited longest is late."""
 
-    __slots__ = ("_due", "_loop", "_seconds", "_timer")
+    __slots__ = ("_due", "_loop", "_most", "_seconds", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, most: int = sys.maxsize
+    ) -> None:
         self._loop = loop
         self._seconds = seconds
+        self._most = most
         self._due: dict[Waiter, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -39,6 +44,10 @@ class Waits:
         self._due[waiter] = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._ring)
+        if len(self._due) > self._most:
+            oldest = next(iter(self._due))
+            del self._due[oldest]
+            oldest.late()
 
     def end(self, waiter: Waiter) -> None:
         """The wait is over; nothing happens if it was before."""
@@ -57,9 +66,9 @@ class Waits:
 
 
 @lru_cache(maxsize=64)
-def waits(loop: asyncio.AbstractEventLoop, seconds: float) -> Waits:
-    """The waits of `seconds` in `loop`."""
-    return Waits(loop, seconds)
+def waits(loop: asyncio.AbstractEventLoop, seconds: float, most: int = sys.maxsize) -> Waits:
+    """The waits of `seconds` in `loop`, `most` at a time."""
+    return Waits(loop, seconds, most)
 
 
 class Limit:
@@ -68,7 +77,7 @@ class Limit:
 
     __slots__ = ("_before", "_late", "_task", "_waits")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int = sys.maxsize) -> None:
         task: asyncio.Task[Any] | None = asyncio.current_task()
         assert task is not None  # as asyncio.timeout: of use in tasks only
         self._task = task
@@ -88,6 +97,12 @@ class Limit:
     def late(self) -> None:
         self._late = True
         self._task.cancel()
+
+    def expire(self) -> None:
+        """The time is up now."""
+        if not self._late:
+            self._waits.end(self)
+            self.late()
 
     def __exit__(
         self,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 from pool.model import Outcome
@@ -27,6 +27,7 @@ from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survi
 from proxy.cache.headers import header_values
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Key
+from proxy.cache.policy import Policies
 from proxy.cache.replay import Replays
 from proxy.cache.representation import Representation, deliver, of_entry, representation
 from proxy.cache.rights import Rights
@@ -79,6 +80,7 @@ class ResponseCache:
         self.tokens = Tokens()
         self.replays = Replays(current_state, self._holds, self._count_replay)
         self._is_away = is_away
+        self._current_state = current_state
         self._versions = invalidation.versions
         self._store = Store(0, 0)
         self._applied: AppliedPolicies | None = None
@@ -111,9 +113,13 @@ class ResponseCache:
 
     def use(self, state: AppState) -> AppliedPolicies:
         """Get ready for `state`; the policies that are followed under it."""
-        before = self._applied
+        before, newest = self._applied, self._current_state()
         if before is not None and before.state is state:
             return before
+        if before is not None and newest is not None and newest is not state:
+            # It was taken before a reload, which came while the request's body did: what is
+            # kept stays that of the newest.
+            return replace(before, state=state, policies=Policies())
         self._applied = apply_policies(state)
         if before is None or not serves_alike(before.state, state):
             rules = state.response_cache

@@ -22,7 +22,8 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
-from proxy.data_plane import AsgiApp, Receive, Scope, Send
+from proxy.asgi import AsgiApp, Receive, Scope, Send
+from proxy.data_plane import CHUNK
 from proxy.engines.model import EngineOptions
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ BACKLOG: Final = 2048
 MOST_CONNECTIONS: Final = 2**20
 """Connections that Granian accepts at a time: its own default is 128, and whoever comes later
 waits for one of them to end."""
+STREAMS: Final = 100
+"""Requests at a time on an HTTP/2 connection, the fewest that RFC 9113 (6.5.2) recommends.
+Those that the event loop has not come to yet, and small answers that nobody takes, are in Granian's
+memory, where nothing else bounds them."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that requests which were cut off have to let go of what they hold."""
 QUICK_HANDOVER: Final = 0.00002
@@ -73,8 +78,9 @@ async def _serve(
             max_buffer_size=max(options.max_head, 64 * 1024),
         ),
         http2_settings=HTTP2Settings(
-            max_concurrent_streams=options.max_streams,
+            max_concurrent_streams=min(options.max_streams, STREAMS),
             max_headers_size=options.max_head,
+            max_send_buffer_size=CHUNK,
         ),
         ssl_cert=options.cert,
         ssl_key=options.key,

@@ -37,7 +37,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from proxy.data_plane import AsgiApp
+from proxy.asgi import AsgiApp
 from proxy.engines.acceptor import Acceptor
 from proxy.engines.hypercorn_protocols import Protocol
 from proxy.engines.hypercorn_tasks import Context, Tasks
@@ -132,7 +132,8 @@ class _Server:
     async def _open_streams(self, connection: socket, context: ssl.SSLContext | None) -> None:
         """Have `_serve` called with the connection's streams, once TLS is there."""
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
+        # What it takes in before anybody reads is twice the limit.
+        reader = asyncio.StreamReader(READ, loop)
         try:
             await loop.connect_accepted_socket(
                 lambda: asyncio.StreamReaderProtocol(reader, self._serve, loop=loop),

@@ -14,7 +14,11 @@ replaced here, and why (Hypercorn 0.18):
 * when the server stops, streams that clients have just opened are lost: GOAWAY comes once,
   and means at once that no other stream is looked at;
 * a connection remembers the end of each of 65,536 streams;
-* uploads are slow from far away, for HTTP/2's windows are as small as they may be;
+* uploads are slow from far away, for HTTP/2's windows are as small as they may be; and what
+  nobody has read yet is acknowledged, so that clients send without limit. What nobody will
+  read is dropped here, and beyond `UNREAD` bytes of the rest the connection waits;
+* the head of an HTTP/2 request may come in pieces of a megabyte together;
+* HTTP/1.1 clients are asked for bodies (100 Continue) that are then refused;
 * HTTP/1.1 status lines come without a reason phrase, which some clients stumble over;
 * every response waits for a sending task and a priority tree, and takes three writes. What
   fits into a frame and the windows goes out at once; the rest takes turns.
@@ -25,6 +29,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
@@ -46,10 +51,11 @@ from hypercorn.protocol.h11 import (
     H2ProtocolAssumedError,
     H11Protocol,
 )
+from hypercorn.protocol.http_stream import ASGIHTTPState
 from hyperframe.frame import GoAwayFrame
 from priority.priority import DeadlockError
 
-from proxy.engines.hypercorn_tasks import Context
+from proxy.engines.hypercorn_tasks import UNREAD, Context, LeanEvent, Mailbox
 from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
 
 WINDOW: Final = 2**20
@@ -123,8 +129,27 @@ class Protocol(ProtocolWrapper):
             await self.protocol.say_farewell(seconds)
 
 
+def _mailbox(stream: Any) -> Mailbox | None:
+    """Where the messages to a stream's application go; None when it has none."""
+    return None if stream is None else getattr(stream.app_put, "__self__", None)
+
+
 class _Http1(H11Protocol):
-    """HTTP/1.1 with reason phrases: the application's, or the status's own."""
+    """HTTP/1.1 with reason phrases: the application's, or the status's own. A client that
+    waits for 100 Continue gets it when the application asks for the body."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        await super()._create_stream(request)
+        mailbox = _mailbox(self.stream)
+        if mailbox is not None and self.connection.they_are_waiting_for_100_continue:
+            mailbox.asked = self._ask_for_body
+
+    async def _ask_for_body(self) -> None:
+        if self.connection.they_are_waiting_for_100_continue:
+            headers = self.config.response_headers("h11")
+            await super()._send_h11_event(
+                h11.InformationalResponse(status_code=100, headers=headers)
+            )
 
     async def end_reading(self) -> None:
         connection: Any = self.connection
@@ -134,6 +159,8 @@ class _Http1(H11Protocol):
     async def _send_h11_event(
         self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
     ) -> None:
+        if isinstance(event, h11.InformationalResponse) and event.status_code == 100:
+            return  # Hypercorn sends it as soon as it has the head.
         if isinstance(event, h11.Response):
             started = getattr(self.stream, "response", None) or {}
             event = h11.Response(
@@ -227,6 +254,9 @@ class _Http2(H2Protocol):
         """Streams whose request has not ended."""
         self._ending: dict[int, asyncio.Future[None]] = {}
         """Applications that wait for the end of their stream to be on its way."""
+        self._unread = 0
+        """Bytes of bodies that no application has read yet."""
+        self._caught_up = LeanEvent()
         self._flush_handle: asyncio.Handle | None = None
         self._farewell_heard = asyncio.Event()
         self._refuses = False
@@ -268,6 +298,8 @@ class _Http2(H2Protocol):
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)
+        if self._head_in_pieces() > self.config.h2_max_header_list_size:
+            await self._send_away()
         if isinstance(event, Closed):
             # Nothing is sent any more: whoever waits for that has waited enough.
             for buffer in list(self.stream_buffers.values()):
@@ -275,19 +307,45 @@ class _Http2(H2Protocol):
             for stream_id in list(self._ending):
                 self._end(stream_id)
             self._farewell_heard.set()
+            self._caught_up.now()
 
     def _end(self, stream_id: int) -> None:
         waiter = self._ending.get(stream_id)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _head_in_pieces(self) -> int:
+        """Bytes of a head that has not come to its end."""
+        buffer: Any = self.connection.incoming_buffer
+        return sum([len(frame.data) for frame in buffer._headers_buffer])
+
+    async def _send_away(self) -> None:
+        self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._flush()
+        await self.send(Closed())
+
+    def _is_read(self, stream: Any) -> bool:
+        """Whether the application may read what comes on this stream."""
+        return stream.state is ASGIHTTPState.REQUEST and not stream.closed
+
+    def _taken(self, stream_id: int, count: int) -> None:
+        self._unread -= count
+        self._acknowledge(stream_id, count)
+        if self._unread <= UNREAD:
+            self._caught_up.now()
+
+    def _acknowledge(self, stream_id: int, count: int) -> None:
+        """Let the peer send as much again."""
+        if count and not self.closed:
+            with suppress(ProtocolError):
+                self.connection.acknowledge_received_data(count, stream_id)
+                self._flush_soon()
+
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         useless = self._frames_without_event + sum(map(_uselessness, events))
         self._frames_without_event = 0
         if useless and not self._patience.spend(useless, monotonic()):
-            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self._flush()
-            await self.send(Closed())
+            await self._send_away()
             return
         for event in events:
             match event:
@@ -295,11 +353,16 @@ class _Http2(H2Protocol):
                     await self._begin(event)
                 case h2.events.DataReceived():
                     stream = self.streams.get(event.stream_id)
-                    if stream is not None and event.data:
-                        await stream.handle(Body(stream_id=event.stream_id, data=event.data))
-                    self.connection.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
+                    if stream is None or not event.data or not self._is_read(stream):
+                        self._acknowledge(event.stream_id, event.flow_controlled_length)
+                        continue
+                    padding = event.flow_controlled_length - len(event.data)
+                    self._acknowledge(event.stream_id, padding)
+                    self._unread += len(event.data)
+                    await stream.handle(Body(stream_id=event.stream_id, data=event.data))
+                    while self._unread > UNREAD and not self.closed:
+                        await self._caught_up.clear()
+                        await self._caught_up.wait()
                 case h2.events.StreamEnded():
                     self._receiving.discard(event.stream_id)
                     stream = self.streams.get(event.stream_id)
@@ -334,6 +397,9 @@ class _Http2(H2Protocol):
             if event.stream_ended is None:
                 self._receiving.add(stream_id)
             await self._create_stream(event)
+            mailbox = _mailbox(self.streams.get(stream_id))
+            if mailbox is not None:
+                mailbox.taken = partial(self._taken, stream_id)
             await self.send(Updated(idle=False))
 
     async def stream_send(self, event: StreamEvent) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -19,6 +19,9 @@ from hypercorn.typing import Event
 logger = logging.getLogger(__name__)
 
 Message = Any
+
+UNREAD: Final = 32 * 1024
+"""Bytes of a body that may wait for the application to read them."""
 _Waiters = list["asyncio.Future[None]"]
 
 
@@ -68,6 +71,10 @@ class LeanEvent(_Waiting):
 
     async def set(self) -> None:
         """Lets everybody go who waits."""
+        self.now()
+
+    def now(self) -> None:
+        """`set`, at once."""
         self._is_set = True
         self._tell()
 
@@ -81,24 +88,62 @@ class LeanEvent(_Waiting):
 
 
 class Mailbox(_Waiting):
-    """The messages to an application: a queue without a limit."""
+    """The messages to an application. While more than `UNREAD` bytes of a body wait, so does
+    who brings more; unless `taken` is there, which is told of bytes that left and so can have
+    the peer wait. `asked` is told that the application wants a body that has not come."""
 
-    __slots__ = ("_messages",)
+    __slots__ = ("_bytes", "_closed", "_messages", "asked", "taken")
 
     def __init__(self) -> None:
         super().__init__()
         self._messages: list[Message] = []
+        self._bytes = 0
+        self._closed = False
+        self.taken: Callable[[int], None] | None = None
+        self.asked: Callable[[], Awaitable[None]] | None = None
 
     async def put(self, message: Message) -> None:
-        """Adds a message."""
+        """Adds a message; returns once there is room for the next."""
+        size = _size(message)
         self._messages.append(message)
+        self._bytes += size
         self._tell()
+        if self._closed:
+            self._leave(self._bytes)
+        if not size or self.taken is not None:
+            return
+        while self._bytes > UNREAD and not self._closed:
+            await self._wait_for_change()
 
     async def get(self) -> Message:
         """The next message, once there is one. Of several who wait any one gets it."""
         while not self._messages:
+            if self.asked is not None:
+                asked, self.asked = self.asked, None
+                await asked()
+                continue
             await self._wait_for_change()
-        return self._messages.pop(0)
+        message = self._messages.pop(0)
+        self._leave(_size(message))
+        return message
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._closed = True
+        self._leave(self._bytes)
+
+    def _leave(self, count: int) -> None:
+        if self._closed:
+            self._messages.clear()
+        if count:
+            self._bytes -= count
+            if self.taken is not None:
+                self.taken(count)
+            self._tell()
+
+
+def _size(message: Message) -> int:
+    return len(message.get("body", b"")) if isinstance(message, dict) else 0
 
 
 class Context(WorkerContext):
@@ -119,20 +164,21 @@ class Tasks(TaskGroup):
         send: Callable[[Any], Awaitable[None]],
     ) -> Callable[[Message], Awaitable[None]]:
         mailbox = Mailbox()
-        self.spawn(_run_app, app, scope, mailbox.get, send)
+        self.spawn(_run_app, app, scope, mailbox, send)
         return mailbox.put
 
 
 async def _run_app(
     app: Any,
     scope: Any,
-    receive: Callable[[], Awaitable[Message]],
+    mailbox: Mailbox,
     send: Callable[[Any], Awaitable[None]],
 ) -> None:
     try:
-        await app(scope, receive, send)
+        await app(scope, mailbox.get, send)
     except Exception:
         logger.exception("Error in the application")
     finally:
+        mailbox.close()
         # Tells Hypercorn that nothing more is to come.
         await send(None)

@@ -23,7 +23,7 @@ class EngineOptions:
     idle_timeout: float = 60.0
     drain_timeout: float = 10.0
     farewell: float = 1.0
-    max_head: int = 256 * 1024
+    max_head: int = 144 * 1024
     cert: Path | None = None
     key: Path | None = None
     max_streams: int = 256

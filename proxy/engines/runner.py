@@ -26,7 +26,8 @@ from typing import Any, Final
 
 from proxy.admin import Reports, admin_app
 from proxy.app import EdgeApp, Service
-from proxy.data_plane import AsgiApp, EdgeOptions
+from proxy.asgi import AsgiApp
+from proxy.data_plane import EdgeOptions
 from proxy.engines import collector, hypercorn_engine
 from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions

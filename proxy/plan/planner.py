@@ -59,14 +59,15 @@ def plan_request(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> P
         case "inspect":
             return Planned(_inspect(request))
         case "relation_info":
-            return Planned(Info(_allowed_on_table(_table(cache, request.action.target))))
+            return Planned(Info(_allowed_on_table(find_table(cache, request.action.target))))
         case "routine_info":
             return Planned(Info(_allowed_on_function(find_function(cache, request))))
         case "schema_info":
             return Planned(Info("OPTIONS,GET,HEAD"))
 
 
-def _table(cache: SchemaCache, name: QualifiedName) -> Table:
+def find_table(cache: SchemaCache, name: QualifiedName) -> Table:
+    """The table or view of this name. Raises `ApiError` PGRST205."""
     table = cache.tables.get(name)
     if table is None:
         raise api_error(
@@ -129,7 +130,7 @@ def _check_preferences(preferences: Preferences) -> None:
 
 def _table_read(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Planned:
     target = request.action.target
-    _table(cache, target)
+    find_table(cache, target)
     read, warnings = _read_plan(request, cache, rules, target)
     answering = _answering(request, cache, rules, target, read.has_default_select)
     _check_preferences(request.preferences)
@@ -138,7 +139,7 @@ def _table_read(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Pl
 
 def _table_write(request: ApiRequest, cache: SchemaCache, rules: PlanRules) -> Planned:
     target = request.action.target
-    _table(cache, target)
+    find_table(cache, target)
     read, warnings = _read_plan(request, cache, rules, target)
     mutation = plan_mutation(cache, request, read)
     _check_preferences(request.preferences)

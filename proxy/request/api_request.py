@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import api_error
 from proxy.request.headers import header_values
-from proxy.request.media_types import JSON, parse_accept, parse_media_type
+from proxy.request.media_types import JSON, MediaType, parse_accept, parse_media_type
 from proxy.request.model import (
     Action,
     ActionKind,
@@ -23,12 +23,13 @@ from proxy.request.model import (
     EmbedPath,
     Headers,
     HttpRequest,
+    QueryParams,
 )
 from proxy.request.payload import parse_payload
 from proxy.request.preferences import parse_preferences
 from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.request.query_string import parse_query
-from proxy.request.ranges import ALL_ROWS, combine_ranges
+from proxy.request.ranges import ALL_ROWS, Range, combine_ranges
 from proxy.schema_cache.model import QualifiedName
 
 
@@ -75,28 +76,32 @@ _READ_HEADERS: Final = frozenset(
 _ROOT: Final[EmbedPath] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about and does to it. `prefix`: the schema that its path began with;
+    `negotiated`: there was a choice of schemas; `said`: the headers it was read by."""
+
+    said: Mapping[bytes, bytes]
+    action: Action
+    prefix: str | None
+    negotiated: bool
+    content_type: MediaType
+
+
 def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
     """What `request` asks for. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
     request = with_query_of_body(request)
-    headers, method = request.headers, request.method
-    segments = path_segments(request.path)
-    prefix = _schema_prefix(segments, rules)
-    resource, name = _resource(segments if prefix is None else _below(segments), rules)
-    said = header_values(headers, _READ_HEADERS)
-    schema, negotiated = _schema(method, said, rules.schemas, prefix)
-    action = _action(resource, method, QualifiedName(schema, name))
-    query = parse_query(request.query, is_call_read=action.kind == "call_read")
-    limits = query.ranges.get(_ROOT, ALL_ROWS)
-    range_ = combine_ranges(method, limits, said.get(b"range"))
-    content_type = said.get(b"content-type")
-    media_type = JSON if content_type is None else parse_media_type(_latin(content_type))
-    payload, columns = parse_payload(request.body, media_type, query, action)
+    headers = request.headers
+    target = read_target(request, rules)
+    action, prefix, said = target.action, target.prefix, target.said
+    query, range_ = read_query(request, target)
+    payload, columns = parse_payload(request.body, target.content_type, query, action)
     accept = said.get(b"accept")
     return ApiRequest(
         action=action,
-        schema=schema,
-        negotiated_by_profile=negotiated,
-        method=method,
+        schema=action.target.schema,
+        negotiated_by_profile=target.negotiated,
+        method=request.method,
         path=_text(request.path),
         path_prefix="" if prefix is None else f"/{quote(prefix, safe='')}",
         base_path=rules.base_path,
@@ -108,10 +113,34 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
         payload=payload,
         columns=columns,
         accept=parse_accept(None if accept is None else _latin(accept)),
-        content_type=media_type,
+        content_type=target.content_type,
         headers=headers_for_database(headers),
         cookies=parse_cookies(headers),
     )
+
+
+def read_target(request: HttpRequest, rules: RequestRules) -> Target:
+    """What `request` is about, from its path, method and headers.
+
+    Raises `ApiError` PGRST101, 106, 117, 125 and 126.
+    """
+    method, said = request.method, header_values(request.headers, _READ_HEADERS)
+    segments = path_segments(request.path)
+    prefix = _schema_prefix(segments, rules)
+    resource, name = _resource(segments if prefix is None else _below(segments), rules)
+    schema, negotiated = _schema(method, said, rules.schemas, prefix)
+    action = _action(resource, method, QualifiedName(schema, name))
+    content_type = said.get(b"content-type")
+    media_type = JSON if content_type is None else parse_media_type(_latin(content_type))
+    return Target(said, action, prefix, negotiated, media_type)
+
+
+def read_query(request: HttpRequest, target: Target) -> tuple[QueryParams, Range]:
+    """The parameters of `request`, and which rows it wants. Raises `ApiError` PGRST100 and
+    103."""
+    query = parse_query(request.query, is_call_read=target.action.kind == "call_read")
+    limits = query.ranges.get(_ROOT, ALL_ROWS)
+    return query, combine_ranges(request.method, limits, target.said.get(b"range"))
 
 
 def resource_of(request: HttpRequest, rules: RequestRules) -> tuple[Resource, QualifiedName]:

@@ -35,6 +35,9 @@ _NO_KEYS: Final[frozenset[str]] = frozenset()
 _NO_ROWS: Final = JsonPayload(b"[]", _NO_KEYS, is_array=True)
 _JSON_SPACES: Final = b" \t\r\n"
 _PIECE: Final = 64 * 1024
+_TAKING: Final = frozenset(("create", "update", "upsert", "call"))
+_ANYWHERE: Final = frozenset(("json", "csv", "form"))
+_RAW: Final = frozenset(("text", "xml", "octets"))
 _MOST_KEYS: Final = 10_000
 """A table has 1,600 columns at most, a function 100 arguments."""
 
@@ -47,7 +50,7 @@ def parse_payload(
     `columns=` (POST and PATCH on relations, POST on functions) names them itself and
     leaves JSON unread. Raises `ApiError` PGRST102.
     """
-    if action.kind not in ("create", "update", "upsert", "call"):
+    if action.kind not in _TAKING:
         return None, _NO_KEYS
     payload, keys = _read(body, content_type, query, action)
     if len(keys) > _MOST_KEYS:
@@ -76,11 +79,21 @@ def _read(
         if is_call:
             return FormPayload(pairs), keys
         return JsonPayload(msgspec.json.encode(dict(pairs)), keys, is_array=False), keys
-    if is_call and kind in ("text", "xml", "octets"):
-        if kind != "octets":
-            _check_text(body)
-        return RawPayload(body), _NO_KEYS
-    raise _invalid(f"Content-Type not acceptable: {content_type.text}")
+    problem = content_type_problem(content_type, action)
+    if problem is not None:
+        raise problem
+    if kind != "octets":
+        _check_text(body)
+    return RawPayload(body), _NO_KEYS
+
+
+def content_type_problem(content_type: MediaType, action: Action) -> ApiError | None:
+    """PGRST102 if an action can't do anything with a body of this media type."""
+    kind = content_type.kind
+    fits = kind in _ANYWHERE or (action.kind == "call" and kind in _RAW)
+    if fits or action.kind not in _TAKING:
+        return None
+    return _invalid(f"Content-Type not acceptable: {content_type.text}")
 
 
 def _invalid(message: str) -> ApiError:

@@ -30,6 +30,17 @@ _MEDIA_TYPE: Final = b"application/vnd.edgerest.query"
 _FORM: Final = b"application/x-www-form-urlencoded"
 
 
+def check_announced(head: HttpRequest, length: int) -> None:
+    """Raise what `with_query_of_body` will, if that is clear before its body has come: a QUERY
+    whose head, which is `head`, announces `length` bytes."""
+    if length:
+        media_type = _media_type(head)
+        if media_type not in (_MEDIA_TYPE, _FORM):
+            raise api_error("EDGE415")
+        if length > MAX_QUERY:
+            raise _too_long()
+
+
 def with_query_of_body(request: HttpRequest) -> HttpRequest:
     """`request`, as a QUERY with its whole query string in `query` if it is one.
 
@@ -44,7 +55,7 @@ def with_query_of_body(request: HttpRequest) -> HttpRequest:
     if request.body and media_type not in (_MEDIA_TYPE, _FORM):
         raise api_error("EDGE415")
     if len(request.body) > MAX_QUERY:
-        raise api_error("EDGE413", details=f"The limit for a QUERY is {MAX_QUERY} bytes")
+        raise _too_long()
     if request.body.count(b"&") + request.body.count(b";") >= MAX_PARAMETERS:
         details = f"The limit for a QUERY is {MAX_PARAMETERS} parameters"
         raise api_error("EDGE413", details=details)
@@ -70,6 +81,10 @@ def as_get(request: HttpRequest) -> HttpRequest:
         return request
     headers = tuple(header for header in request.headers if header[0] != b"range")
     return replace(request, method="GET", headers=headers)
+
+
+def _too_long() -> ApiError:
+    return api_error("EDGE413", details=f"The limit for a QUERY is {MAX_QUERY} bytes")
 
 
 def _media_type(request: HttpRequest) -> bytes:

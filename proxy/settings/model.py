@@ -718,6 +718,28 @@ class Settings:
             own=True,
         ),
     ] = 104_857_600
+    server_max_bodies_in_flight: Annotated[
+        int,
+        Facts(
+            whole_number(134_217_728, at_least=4_194_304, label="bytes"),
+            "The most bytes of request bodies that each worker holds, from their arrival until"
+            " they are answered. Beyond it those are ended, with 503, that have kept most of it"
+            " waiting for longest. A body larger than 7/8 of it is answered 413.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 134_217_728
+    server_max_answers_in_flight: Annotated[
+        int,
+        Facts(
+            whole_number(67_108_864, at_least=1_048_576, label="bytes"),
+            "The most bytes of answers beyond 64 KiB that wait for their clients to take them,"
+            " in each worker. Beyond it those are given up whose clients have taken nothing for"
+            " a second, and what is read next is answered 503.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 67_108_864
     server_body_timeout: Annotated[
         float,
         Facts(

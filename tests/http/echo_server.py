@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.cors import CorsPolicy
-from proxy.data_plane import EdgeOptions, Limits
+from proxy.data_plane import Answer, EdgeOptions, Limits
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, Listening, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
@@ -46,6 +46,9 @@ class Echo:
     async def close(self) -> None:
         sys.stdout.write("closed\n")
         sys.stdout.flush()
+
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        return self.answer
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         argument = request.query.decode()

@@ -22,6 +22,7 @@ from pool.embedded import EmbeddedPostgres
 from proxy.apps import App
 from proxy.record import Record
 from proxy.request.model import HttpRequest
+from proxy.response.model import Response
 from proxy.settings import Loaded, load_settings
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
@@ -112,25 +113,25 @@ class RunningApp:
         self, method: str, target: str, body: object = None, **headers: str
     ) -> Answer:
         """The answer to a request, header names with underscores for dashes."""
-        path, _, query = target.partition("?")
-        response = await self.app.answer(
-            HttpRequest(
-                method,
-                path.encode(),
-                query.encode(),
-                tuple(
-                    (name.replace("_", "-").encode(), value.encode())
-                    for name, value in headers.items()
-                ),
-                b"" if body is None else json.dumps(body).encode(),
-            ),
-            Record(),
-        )
-        return Answer(
-            response.status,
-            {name.decode().lower(): value.decode() for name, value in response.headers},
-            json.loads(response.body) if response.body else None,
-        )
+        request = request_for(method, target, body, **headers)
+        return answer_of(await self.app.answer(request, Record()))
+
+
+def request_for(method: str, target: str, body: object = None, **headers: str) -> HttpRequest:
+    """A request, header names with underscores for dashes."""
+    path, _, query = target.partition("?")
+    pairs = [(name.replace("_", "-").encode(), v.encode()) for name, v in headers.items()]
+    content = b"" if body is None else json.dumps(body).encode()
+    return HttpRequest(method, path.encode(), query.encode(), tuple(pairs), content)
+
+
+def answer_of(response: Response) -> Answer:
+    """What came of it."""
+    return Answer(
+        response.status,
+        {name.decode().lower(): value.decode() for name, value in response.headers},
+        json.loads(response.body) if response.body else None,
+    )
 
 
 def _write(path: Path, written: dict[str, object]) -> None:

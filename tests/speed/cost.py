@@ -22,11 +22,12 @@ from typing import Any, Final
 import jwt
 
 from pool.model import Outcome, Transaction
+from proxy.asgi import Message, Scope
 from proxy.auth.keys import load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
-from proxy.data_plane import DataPlane, Message, Scope
+from proxy.data_plane import DataPlane
 from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from proxy.data_plane import WATCH_DELAY, DataPlane, Message, Scope, _DisconnectWatch
+from proxy.asgi import Message, Scope
+from proxy.data_plane import WATCH_DELAY, DataPlane, _DisconnectWatch
 from proxy.engines import collector
 from proxy.record import Record
 from proxy.request.model import HttpRequest

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.engines.hypercorn_tasks import LeanEvent, Mailbox
+from proxy.engines.hypercorn_tasks import UNREAD, LeanEvent, Mailbox
 
 
 async def test_messages_arrive_in_order() -> None:
@@ -49,3 +49,36 @@ async def test_an_event_lets_everybody_go_who_waits() -> None:
     await late
     await event.wait()
     assert event.is_set()
+
+
+def piece(size: int) -> dict[str, object]:
+    return {"type": "http.request", "body": b"x" * size, "more_body": True}
+
+
+async def test_who_brings_more_than_is_read_waits() -> None:
+    mailbox = Mailbox()
+    await mailbox.put(piece(UNREAD))
+    waiting = [asyncio.create_task(mailbox.put(piece(1))) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    await mailbox.put({"type": "http.disconnect"})
+    await mailbox.get()
+    await asyncio.wait(waiting)
+    await mailbox.put(piece(UNREAD - 2))
+    last = asyncio.create_task(mailbox.put(piece(1)))
+    await asyncio.sleep(0)
+    assert not last.done()
+    mailbox.close()
+    await last
+
+
+async def test_what_is_taken_is_told() -> None:
+    mailbox, taken = Mailbox(), list[int]()
+    mailbox.taken = taken.append
+    for size in (UNREAD, UNREAD, 5):
+        await mailbox.put(piece(size))
+    await mailbox.get()
+    assert taken == [UNREAD]
+    mailbox.close()
+    await mailbox.put(piece(7))
+    assert taken == [UNREAD, UNREAD + 5, 7]

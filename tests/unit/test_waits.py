@@ -96,3 +96,11 @@ async def test_waits_of_one_length_are_shared() -> None:
     loop = asyncio.get_running_loop()
     assert waits(loop, 3.0) is waits(loop, 3.0)
     assert waits(loop, 3.0) is not waits(loop, 4.0)
+
+
+async def test_of_too_many_the_one_that_has_waited_longest_is_late() -> None:
+    some = Waits(asyncio.get_running_loop(), 30, most=2)
+    told = [Told() for _ in range(4)]
+    for each in told:
+        some.begin(each)
+    assert [each.at.done() for each in told] == [True, True, False, False]
