@@ -175,7 +175,6 @@ class _Fuzz:
         self._source = Source(seed)
         self._random = Random(f"{seed} rights")
         self._found = Verdict()
-        self._asked: list[Ask] = []
 
     async def run(self, requests: int, rights: bool) -> Verdict:
         found, began = self._found, time.perf_counter()

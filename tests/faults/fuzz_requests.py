@@ -163,7 +163,7 @@ _FILTERS: Final[dict[str, tuple[Pair, ...]]] = {
 }
 _GROUPS: Final = tuple(
     tuple(path for path in _FILTERS if path.startswith(beginning))
-    for beginning in ("/by_", "/rpc/", "/rpc/args", "/items", "/parents")
+    for beginning in ("/by_", "/by_", "/rpc/", "/rpc/args", "/items", "/parents")
 )
 
 
@@ -181,10 +181,17 @@ class Source:
         for _ in range(random.randrange(1, 6)):
             changed = ask
             for _ in range(random.choice((0, 1, 1, 2, 3))):
-                changed = random.choice(_CHANGES)(random, changed)
+                changed = self._change(changed)
             yield changed
             if random.random() < 0.3:
                 ask = changed
+
+    def _change(self, ask: Ask) -> Ask:
+        """Where the answer is told apart by claims, more often one of those."""
+        random = self._random
+        told_apart = ask.path.startswith("/by_") and random.random() < 0.6
+        change = _reclaimed if told_apart else random.choice(_CHANGES)
+        return change(random, ask)
 
     def write(self) -> Write:
         """Something that changes what some requests are answered."""
@@ -231,7 +238,7 @@ class Source:
             claims = tuple((name, random.choice(_CLAIMS[name])) for name in names)
         method = random.choices(("GET", "HEAD", "QUERY"), (8, 1, 1))[0]
         ask = Ask(path, tuple(params), tuple(lines[: random.randint(1, 2)]), claims, method)
-        if random.random() < 0.5:
+        if not path.startswith("/by_") and random.random() < 0.5:
             ask = _respell(random, _repeat(random, ask))
         return ask
 
@@ -311,8 +318,8 @@ def _reclaimed(random: Random, ask: Ask) -> Ask:
     if ask.claims is None:
         return ask
     claims = list(ask.claims)
-    name = random.choice([*(name for name, _ in claims), "jti", "iat", "exp"])
-    match random.randrange(4):
+    name = random.choice(("sub", "sub", "app", "jti", "jti", "iat", "exp", "role"))
+    match random.randrange(5):
         case 0:
             claims = list(_shuffled(random, ask.claims))
         case 1:
