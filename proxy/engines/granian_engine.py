@@ -33,10 +33,9 @@ MOST_CONNECTIONS: Final = 2**20
 """Connections that Granian accepts at a time: its own default is 128, and whoever comes later
 waits for one of them to end."""
 STREAMS: Final = 100
-"""Requests at a time on an HTTP/2 connection, the fewest that RFC 9113 (6.5.2) recommends.
+"""Requests at a time on an HTTP/2 connection, the fewest that RFC 9113, 6.5.2 recommends.
 Those that the event loop has not come to yet, and small answers that nobody takes, are in
-Granian's
-memory, where nothing else bounds them."""
+Granian's memory, where nothing else bounds them."""
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that requests which were cut off have to let go of what they hold."""
 QUICK_HANDOVER: Final = 0.00002

@@ -204,6 +204,8 @@ def measured(
                 "server-host": "127.0.0.1",
                 "server-port": 0,
                 "server-engine": engine,
+                # Nobody reads the access log, and a pipe holds but so many lines.
+                "log-level": "crit",
             }
             config = scratch / "hostile.conf"
             config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
