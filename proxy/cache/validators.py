@@ -26,7 +26,7 @@ from proxy.response.model import Response
 CODINGS: Final = ("gzip", "br", "zstd")
 """The content codings that a tag may name."""
 
-_TAG: Final = re.compile(rb'[ \t,]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")')
+_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"')
 _CODING_SUFFIX: Final = re.compile(rb'-(?:%s)"$' % b"|".join(c.encode() for c in CODINGS))
 _BODY_BYTES: Final = 16
 _PAGE_BYTES: Final = 3

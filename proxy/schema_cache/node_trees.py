@@ -43,7 +43,7 @@ _FUNCTION: Final = re.compile(r":(?:funcid|aggfnoid|winfnoid|opfuncid) (\d+)")
 _VALUE: Final = re.compile(r"\{SQLVALUEFUNCTION :op (\d+)")
 # current_setting(text) and (text, boolean), whose oids are the same everywhere (pg_proc.dat).
 _SETTING: Final = re.compile(
-    r":funcid (?:2077|3294) (?::\w+ [^ :]+ )*?:args \("
+    r":funcid (?:2077|3294) (?::\w+ [^ :]+ ){0,9}?:args \("
     r"(?:\{CONST [^{}]*?:constvalue \d+ \[ ([-\d ]+)\])?"
 )
 _HEADER: Final = 4
