@@ -91,7 +91,9 @@ def misplaced() -> Iterator[str]:
                     yield f"{name}:{node.lineno} calls {ast.unparse(node.func)}"
 
 
-def _body_of(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Iterator[ast.AST]:
+def _body_of(
+    function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda,
+) -> Iterator[ast.AST]:
     for node in function.body if isinstance(function.body, list) else [function.body]:
         yield from ast.walk(node)
 
@@ -145,9 +147,7 @@ def _methods_by_name() -> Mapping[tuple[str, str], frozenset[str]]:
     is may be asked everything."""
     asked: dict[tuple[str, str], set[str]] = {}
     for module, tree in sources().items():
-        plain = {
-            id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)
-        }
+        plain = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 key = _home(module, node.value.id), node.value.id
@@ -182,7 +182,9 @@ def slow_text(used: Used) -> str | None:
     return None
 
 
-def _is_slow(pattern: re.Pattern[Any], method: str, prefix: str, pump: str, suffix: str) -> bool:
+def _is_slow(
+    pattern: re.Pattern[Any], method: str, prefix: str, pump: str, suffix: str
+) -> bool:
     def run(length: int) -> float:
         text: str | bytes = prefix + pump * (length // len(pump)) + suffix
         if isinstance(pattern.pattern, bytes):
