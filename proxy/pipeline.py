@@ -8,16 +8,14 @@ taken once at the start, so that a reload never changes a request under way.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
 
 from pool.errors import PoolError
 from pool.model import Outcome, Statement, Transaction, keep_always
+from proxy.aside import LARGE, aside
 from proxy.auth.model import Identity
 from proxy.auth.token_cache import Authenticator
 from proxy.cache.rules import CacheRules
@@ -64,15 +62,6 @@ from proxy.sql.inspect import InspectMode, inspect_statement, read_inspection
 from proxy.sql.session import Setting, trace_settings, transaction_settings
 from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-LARGE: Final = 32 * 1024
-"""Bytes of a body beyond which reading it (a microsecond a byte, at worst) would hold up the
-other requests."""
-# Few, for each slows down the event loop.
-_ASIDE: Final = ThreadPoolExecutor(2, "aside")
 
 Run = Callable[[Transaction], Awaitable[Outcome]]
 Renew = Callable[["AppState"], Awaitable["AppState | None"]]
@@ -207,7 +196,7 @@ async def _understood(
             record.lap("parse")
             record.lap("plan")
             return asked
-    request = await _read(http, state.request_rules)
+    request = await _read(http, state.request_rules, record.deadline)
     record.resource = _resource(request)
     record.lap("parse")
     asked = asked_of(state, cache, request)
@@ -218,16 +207,10 @@ async def _understood(
     return asked
 
 
-async def _read(http: HttpRequest, rules: RequestRules) -> ApiRequest:
+async def _read(http: HttpRequest, rules: RequestRules, deadline: float | None) -> ApiRequest:
     if len(http.body) <= LARGE:
         return read_api_request(http, rules)
-    return await _aside(read_api_request, http, rules)
-
-
-async def _aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`function(...)`, computed in a thread while others are served."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_ASIDE, partial(function, *args, **kwargs))
+    return await aside(partial(read_api_request, http, rules), deadline)
 
 
 def _resource(request: ApiRequest) -> Resource:
@@ -259,13 +242,10 @@ async def _respond(
     if isinstance(plan, Inspect):
         found = read_inspection(outcome.rows)
         describe = openapi31_document if plan.media_type == OPENAPI_31 else openapi_document
-        document = await _aside(
-            describe,
-            cache,
-            plan.schema,
-            found,
-            state.openapi_mode,
-            replace(state.openapi, path_prefix=asked.request.path_prefix),
+        options = replace(state.openapi, path_prefix=asked.request.path_prefix)
+        document = await aside(
+            lambda _: describe(cache, plan.schema, found, state.openapi_mode, options),
+            record.deadline,
         )
         return inspect_response(plan.media_type, asked.request, document, head=plan.head)
     return _answer_to(state, asked, plan, transaction, outcome)

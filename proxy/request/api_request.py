@@ -24,6 +24,7 @@ from proxy.request.model import (
     HttpRequest,
 )
 from proxy.request.payload import parse_payload
+from proxy.request.pieces import Between, nothing
 from proxy.request.preferences import parse_preferences
 from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.request.query_string import parse_query
@@ -71,8 +72,11 @@ _WRITING_METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _ROOT: Final[EmbedPath] = ()
 
 
-def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
-    """What `request` asks for. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
+def read_api_request(
+    request: HttpRequest, rules: RequestRules, between: Between = nothing
+) -> ApiRequest:
+    """What `request` asks for; `between` is called between the pieces that a large body is
+    read in. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
     request = with_query_of_body(request)
     headers, method = request.headers, request.method
     segments = path_segments(request.path)
@@ -85,7 +89,7 @@ def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
     range_ = combine_ranges(method, limits, header(headers, b"range"))
     content_type = header(headers, b"content-type")
     media_type = JSON if content_type is None else parse_media_type(_latin(content_type))
-    payload, columns = parse_payload(request.body, media_type, query, action)
+    payload, columns = parse_payload(request.body, media_type, query, action, between)
     accept = header(headers, b"accept")
     return ApiRequest(
         action=action,

@@ -122,7 +122,7 @@ class _Lines:
         self._at = end + 1
         lines = text.replace("\r\n", "\n").removesuffix("\r").split("\n")
         rows = [line.split(",", self._width) for line in lines if line]
-        return map(_with_nulls, rows) if "NULL" in text else iter(rows)
+        return map(_with_nulls if "NULL" in text else list[str | None], rows)
 
     def _one(self) -> Iterator[_Row]:
         row, after = _record(self._body, self._at, self._width)

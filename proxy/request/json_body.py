@@ -115,9 +115,9 @@ def _names_of_rows(body: bytes, between: Between) -> Iterator[_Names]:
     if _after_blanks(body, at) == closing:
         return
     while True:
-        names = None
+        names, stop = None, closing
         if closing - at <= 2 * PIECE:
-            names, stop = _names_of_piece(body, at, closing), closing
+            names = _names_of_piece(body, at, closing)
         else:
             ends = _ROW_END.finditer(body, at + PIECE, at + 2 * PIECE)
             for cut in islice(ends, _GUESSES):

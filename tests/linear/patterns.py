@@ -186,9 +186,9 @@ def _is_slow(
     pattern: re.Pattern[Any], method: str, prefix: str, pump: str, suffix: str
 ) -> bool:
     def run(length: int) -> float:
-        text: str | bytes = prefix + pump * (length // len(pump)) + suffix
-        if isinstance(pattern.pattern, bytes):
-            text = text.encode("latin-1")
+        written = prefix + pump * (length // len(pump)) + suffix
+        is_bytes = isinstance(pattern.pattern, bytes)
+        text = written.encode("latin-1") if is_bytes else written
         return _seconds(lambda: _applied(pattern, method, text))
 
     # Short texts first: something exponential would not come back from a long one.
