@@ -8,6 +8,7 @@ pieces, which raises once nobody waits any more.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +25,7 @@ other requests."""
 LONGEST: Final = 30.0
 """Seconds that reading a body may take, waiting for a thread included; a request's own
 deadline may come before."""
+_PAUSE: Final = 0.0005
 # Few, for each slows down the event loop.
 _THREADS: Final = ThreadPoolExecutor(2, "aside")
 
@@ -45,6 +47,8 @@ async def aside(work: Callable[[Between], T], deadline: float | None = None) -> 
     def between() -> None:
         if not wanted:
             raise _Given
+        # The event loop has its turn at once, not when the interpreter takes one away.
+        time.sleep(_PAUSE)
 
     try:
         async with asyncio.timeout_at(latest if deadline is None else min(deadline, latest)):

@@ -27,14 +27,17 @@ _any_value: Final = msgspec.json.Decoder(msgspec.Raw)
 _any_rows: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _any_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+_OPENING: Final = ord("{")
 _SPACES: Final = b" \t\r\n"
 _ROW_END: Final = re.compile(rb"\}[ \t\r\n]*+,")
 _BLANKS: Final = re.compile(rb"[ \t\r\n]*+")
 # All up to the next bracket outside of strings; one that is not closed takes all that is left.
 _TO_BRACKET: Final = re.compile(
-    rb'(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*+"?)*+(?:([\[\]{}])|\Z)', re.DOTALL
+    rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"?)*+(?:([\[\]{}])|\Z)', re.DOTALL
 )
-_NEXT_MEMBER: Final = re.compile(rb',(?=[ \t\r\n]*+"(?:[^"\\]|\\.)*+"[ \t\r\n]*+:)', re.DOTALL)
+_NEXT_MEMBER: Final = re.compile(
+    rb',(?=[ \t\r\n]*+"(?:[^"\\]++|\\.)*+"[ \t\r\n]*+:)', re.DOTALL
+)
 _BRACKETS: Final = 8192
 """So many are looked at in one go."""
 _GUESSES: Final = 4
@@ -115,6 +118,8 @@ def _names_of_rows(body: bytes, between: Between) -> Iterator[_Names]:
     if _after_blanks(body, at) == closing:
         return
     while True:
+        if body[_after_blanks(body, at)] != _OPENING:
+            raise msgspec.ValidationError("a row that is no object")
         names, stop = None, closing
         if closing - at <= 2 * PIECE:
             names = _names_of_piece(body, at, closing)

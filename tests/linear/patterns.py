@@ -85,10 +85,10 @@ def misplaced() -> Iterator[str]:
             if isinstance(node, ast.ImportFrom) and node.module in ("re", "regex"):
                 yield f"{name}:{node.lineno} imports from {node.module}"
             if isinstance(node, ast.Call) and _is_of_re(node.func):
-                if id(node) in inside or _imported(name, tree) is None:
-                    yield f"{name}:{node.lineno} calls {ast.unparse(node.func)}"
-                elif node.func.attr not in ("compile", "escape"):  # type: ignore[attr-defined]
-                    yield f"{name}:{node.lineno} calls {ast.unparse(node.func)}"
+                called = ast.unparse(node.func)
+                unseen = id(node) in inside or _imported(name, tree) is None
+                if unseen or called not in ("re.compile", "re.escape"):
+                    yield f"{name}:{node.lineno} calls {called}"
 
 
 def _body_of(

@@ -12,8 +12,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
@@ -26,13 +27,27 @@ from tests.http.processes import ServerProcess
 from tests.http.wire import exchange
 from tests.linear.patterns import sources
 
+ENGINES = ("hypercorn", "granian")
 SIZE = 60_000
 MOST_SECONDS = 0.3
 """Of processor time: some times what the slowest of these takes on a slow machine, and a
 small part of what anything quadratic does."""
-PUMPS = (b",", b" ", b"\t", b'"', b"'", b"(", b")", b"-", b"+", b".", b"=", b";", b"0", b"a", b"/",
-    b"%", b":", b"\\", b'"\\', b"a,", b'"a",', b"a=b;", b"a/b;q=1,", b'W/"', b"{", b"[", b"->a",
-    b"a(", b"not.", b"in.(", b"and(", b"\xff", b"*")  # fmt: skip
+LETTERS = [bytes((code,)) for code in b", \t\"'()-+.=;0a/%:\\{[*\xff"]
+WORDS = rb'"\ a, "a", a=b; a/b;q=1, W/" ->a a( not. in.( and('.split()
+PUMPS = (*LETTERS, *WORDS)
+REPEATED = (
+    b"&",
+    b"&=",
+    b"id=eq.1&",
+    b"limit=1&",
+    b"orders=is.null&",
+    b"or=(id.eq.1)&",
+    b"orders.limit=1&",
+    b"select=id&",
+    b"order=id&",
+    b"a+=1&",
+    b"v=1&",
+)  # fmt: skip
 COMPANIONS = {
     "origin": b"https://example.com",
     "access-control-request-method": b"GET",
@@ -100,8 +115,7 @@ def in_parameters() -> Iterator[Hostile]:
                 yield Hostile(f"{text}{pump!r}", "QUERY", where, kind, query.encode())
             else:
                 yield Hostile(f"{text}{pump!r}", "GET", f"{where}?{query[:SIZE]}")
-    for pump in (b"&", b"&=", b"id=eq.1&", b"limit=1&", b"orders=is.null&", b"or=(id.eq.1)&",
-                 b"orders.limit=1&", b"select=id&", b"order=id&", b"a+=1&", b"v=1&"):  # fmt: skip
+    for pump in REPEATED:
         for start in ("", "select=" + "orders()," * 200 + "id&"):
             for where in ("/customers", "/rpc/add"):
                 target = f"{where}?{start}{filled(pump, size=SIZE - 2500).decode()}"
@@ -141,7 +155,7 @@ def sent(server: ServerProcess, hostile: Hostile) -> float:
     return seconds_of(server) - before
 
 
-@pytest.fixture(scope="module", params=["hypercorn", "granian"])
+@pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest, start_edge: StartEdge) -> Iterator[ServerProcess]:
     with start_edge(server_engine=request.param, server_trace_header="X-Request-Id") as server:
         yield server
@@ -149,11 +163,14 @@ def server(request: pytest.FixtureRequest, start_edge: StartEdge) -> Iterator[Se
 
 
 @pytest.mark.parametrize("kind", [in_headers, in_parameters, in_paths])
-@pytest.mark.timeout(600)
-def test_hostile_values_take_little_time(server: ServerProcess, kind: object) -> None:
-    assert callable(kind)
+@pytest.mark.timeout(900)
+def test_hostile_values_take_little_time(
+    server: ServerProcess, kind: Callable[[], Iterator[Hostile]], request: pytest.FixtureRequest
+) -> None:
+    # Half of them for either engine: what reads them is the same.
+    first = ENGINES.index(request.node.callspec.params["server"])
     slow = []
-    for hostile in kind():
+    for hostile in islice(kind(), first, None, 2):
         seconds = sent(server, hostile)
         if seconds > MOST_SECONDS:
             seconds = min(sent(server, hostile) for _ in range(3))
@@ -164,7 +181,7 @@ def test_hostile_values_take_little_time(server: ServerProcess, kind: object) ->
 
 # --- bodies -----------------------------------------------------------------------------------
 
-BODY = 9 * 1024 * 1024
+BODY = 3 * 1024 * 1024
 
 
 def csv_lines() -> tuple[str, bytes]:
@@ -235,9 +252,8 @@ def longest_wait(server: ServerProcess, content_type: str, body: bytes) -> float
 @pytest.mark.parametrize("made", BODIES, ids=[made.__name__ for made in BODIES])
 @pytest.mark.timeout(300)
 def test_others_are_answered_while_a_large_body_is_read(
-    server: ServerProcess, made: object
+    server: ServerProcess, made: Callable[[], tuple[str, bytes]]
 ) -> None:
-    assert callable(made)
     content_type, body = made()
     # What else the machine does may delay any single answer; not all of several times.
-    assert min(longest_wait(server, content_type, body) for _ in range(3)) < 0.5
+    assert any(longest_wait(server, content_type, body) < 0.5 for _ in range(4))
