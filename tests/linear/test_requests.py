@@ -88,11 +88,12 @@ def filled(pump: bytes, before: bytes = b"", size: int = SIZE) -> bytes:
 
 
 def in_headers() -> Iterator[Hostile]:
-    starts = {"authorization": b"Bearer ", "prefer": b"max-affected="}
+    starts = {"authorization": b"Bearer ", "prefer": b"max-affected=", "tracestate": b"a="}
     for name in known_headers():
-        for number, pump in enumerate(PUMPS):
-            method = "OPTIONS" if number % 4 == 0 or name.startswith("access") else "GET"
-            value = filled(pump, starts.get(name, b"")).strip()
+        method = "OPTIONS" if name.startswith("access-control") else "GET"
+        for pump in PUMPS:
+            # Blanks at the end would not be part of the value.
+            value = filled(pump, starts.get(name, b"")) + (b"x" if pump.isspace() else b"")
             yield Hostile(f"{name}: {pump!r}", method, headers={**COMPANIONS, name: value})
 
 
