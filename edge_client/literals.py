@@ -17,7 +17,7 @@ from typing import Any, Final
 
 # Less than the grammar allows: a blank at the edge of a list, say, would be lost.
 _BARE: Final = re.compile(r"[\w.:@/+-]+")
-_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|->>|->|\.|[^".\-]+|-|"', re.DOTALL)
+_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|->>|->|\.|[^".\-]+|-', re.DOTALL)
 _INDEX: Final = re.compile(r"-?[0-9]+")
 _RESERVED: Final = frozenset(
     ("select", "columns", "on_conflict", "order", "limit", "offset", "and", "or", "not")

@@ -10,6 +10,7 @@ bytes, so that a response body is never decoded and encoded again.
 from __future__ import annotations
 
 import re
+from codecs import escape_decode
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -110,7 +111,8 @@ def _not_utf8(sequence: bytes) -> DatabaseError:
     return DatabaseError("22021", f'invalid byte sequence for encoding "UTF8": {shown}')
 
 
-_ESCAPED: Final = re.compile(rb"\\(\\|[0-3][0-7]{2})")
+_ESCAPE_FORM: Final = re.compile(rb"(?:[^\\]++|\\(?:\\|[0-3][0-7]{2}))*+")
+_NO_HEX: Final = re.compile(r"[^0-9a-fA-F \n\t\r]")
 
 
 def bytea_from_text(literal: str) -> bytes:
@@ -121,9 +123,10 @@ def bytea_from_text(literal: str) -> bytes:
     if literal.startswith("\\x"):
         return _bytea_from_hex(literal[2:])
     raw = utf8(literal)
-    if b"\\" in _ESCAPED.sub(b"", raw):
+    if _ESCAPE_FORM.fullmatch(raw) is None:
         raise DatabaseError("22P02", "invalid input syntax for type bytea")
-    return _ESCAPED.sub(_unescaped, raw)
+    # Python's escapes hold PostgreSQL's, and are read without a call for each.
+    return escape_decode(raw)[0]
 
 
 def _bytea_from_hex(digits: str) -> bytes:
@@ -131,13 +134,8 @@ def _bytea_from_hex(digits: str) -> bytes:
         return bytes.fromhex(digits)
     except ValueError:
         pass
-    for digit in digits:
-        if digit not in "0123456789abcdefABCDEF \n\t\r":
-            message = f'invalid hexadecimal digit: "{utf8(digit).decode()}"'
-            raise DatabaseError("22023", message)
+    wrong = _NO_HEX.search(digits)
+    if wrong is not None:
+        message = f'invalid hexadecimal digit: "{utf8(wrong[0]).decode()}"'
+        raise DatabaseError("22023", message)
     raise DatabaseError("22023", "invalid hexadecimal data: odd number of digits")
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    code = match[1]
-    return code if code == b"\\" else bytes((int(code, 8),))

@@ -20,7 +20,7 @@ _UNITS: Final = {
     "d": 86400.0,
     "": 1e-3,
 }
-_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min|h|d|)\s*")
+_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*+(us|ms|s|min|h|d|)\s*+")
 _LONGEST: Final = 2**31 - 1
 """Milliseconds: what the setting can hold."""
 

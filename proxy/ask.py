@@ -7,9 +7,11 @@ A call's flight, if it has one, is told what the query reads before it begins.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pool.errors import ConnectionFailed, DatabaseError, PoolError
 from pool.model import Outcome, Transaction
+from proxy.aside import aside
 from proxy.cache.coalescing import Flight
 from proxy.cache.preconditions import guarded, may_try_again, refused
 from proxy.call import Call
@@ -17,7 +19,7 @@ from proxy.deadline import in_time
 from proxy.errors import ApiError
 from proxy.plan.model import Info, Inspect
 from proxy.prepared.describe import api_description
-from proxy.prepared.prepare import aside, prepare
+from proxy.prepared.prepare import prepare
 from proxy.prepared.query import BoundQuery
 from proxy.prepared.respond import respond
 from proxy.prepared.transaction import transaction_of
@@ -54,7 +56,7 @@ async def _ask(
     call: Call, http: HttpRequest, told_method: str | None, flight: Flight | None
 ) -> tuple[BoundQuery, Response]:
     state, record = call.state, call.record
-    query = await prepare(state.queries, http, call.headers, record)
+    query = await prepare(state.queries, http, call.headers, record, call.deadline)
     plan = query.prepared.planned.plan
     if isinstance(plan, Info):
         response = info_response(plan)
@@ -65,7 +67,8 @@ async def _ask(
         if isinstance(plan, Inspect):
             mode = state.rules.openapi_mode
             prepared, options = query.prepared, state.openapi
-            response = await aside(api_description, prepared, plan, mode, options, outcome)
+            describe = partial(api_description, prepared, plan, mode, options, outcome)
+            response = await aside(lambda _: describe(), call.deadline)
         else:
             response = respond(query, state.queries.rules.transaction.max_rows, outcome)
     record.lap("response")

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 DEFAULT_PATIENCE: Final = 10.0
 LONGEST_PATIENCE: Final = 300.0
-_BLOCK: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+_BLOCK: Final = re.compile(r"<(script|style)>((?:[^<]|<(?!/?(?:script|style)>))*+)</\1>")
 
 
 async def _no_document() -> Json:

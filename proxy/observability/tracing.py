@@ -36,6 +36,9 @@ GOODBYE: Final = 2.0
 """Seconds that the last spans may take to be sent when the server stops."""
 
 _CONTEXT_HEADERS: Final = (b"traceparent", b"tracestate")
+_LONGEST_CONTEXT: Final = 512
+"""Bytes of such a header, the least that W3C Trace Context asks for; longer ones are passed
+over, for what reads them takes time with the square of their length, and logs each."""
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
@@ -125,7 +128,7 @@ def _parent(scope: Any) -> Context:
     """What the request's headers say; nothing of them when they say it wrongly."""
     carrier: dict[str, str] = {}
     for name, value in scope["headers"]:
-        if name in _CONTEXT_HEADERS:
+        if name in _CONTEXT_HEADERS and len(value) <= _LONGEST_CONTEXT:
             carrier.setdefault(name.decode(), value.decode("latin-1"))
     return _PROPAGATOR.extract(carrier, Context()) if carrier else Context()
 

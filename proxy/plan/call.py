@@ -140,11 +140,10 @@ def _direct(
     function: Function, pairs: Sequence[tuple[str, str]]
 ) -> dict[str, str | tuple[str, ...]]:
     """Repeated values of the variadic parameter are gathered; of others the last counts."""
-    variadic = {p.name for p in function.parameters if p.variadic}
+    gathered: dict[str, list[str]] = {p.name: [] for p in function.parameters if p.variadic}
     values: dict[str, str | tuple[str, ...]] = {}
     for name, value in pairs:
-        if name in variadic:
-            values[name] = (*values.get(name, ()), value)
-        else:
-            values[name] = value
-    return values
+        values[name] = value
+        if name in gathered:
+            gathered[name].append(value)
+    return values | {name: tuple(found) for name, found in gathered.items() if found}

@@ -8,7 +8,7 @@ and PGRST201. PostgREST docs: "Resource Embedding", "Aggregate Functions".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.errors import ApiError, api_error
@@ -63,6 +63,13 @@ class ReadRules:
     max_rows: int | None = None
 
 
+@dataclass(slots=True)
+class _Share:
+    conditions: list[tuple[EmbedPath, Filter | LogicTree]] = field(default_factory=list)
+    order: list[tuple[EmbedPath, tuple[OrderTerm, ...]]] = field(default_factory=list)
+    ranges: dict[EmbedPath, Range] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Addressed:
     """What is addressed to one table of the tree and, by longer paths, to those below."""
@@ -79,13 +86,23 @@ class Addressed:
         )
         return list(dict.fromkeys(path[0] for path in paths if path))
 
-    def below(self, is_target: Callable[[str], bool]) -> Addressed:
-        """What is addressed to the child whose names `is_target` accepts."""
-        return Addressed(
-            [(p[1:], item) for p, item in self.conditions if p and is_target(p[0])],
-            [(p[1:], terms) for p, terms in self.order if p and is_target(p[0])],
-            {p[1:]: rows for p, rows in self.ranges.items() if p and is_target(p[0])},
-        )
+    def shared_out(self, children: Sequence[set[str]]) -> list[Addressed]:
+        """What is addressed to each child, which answers to the names in its set; no two
+        have one in common."""
+        shares = [_Share() for _ in children]
+        owners = {
+            name: share for names, share in zip(children, shares, strict=True) for name in names
+        }
+        for path, item in self.conditions if owners else ():
+            if path:
+                owners[path[0]].conditions.append((path[1:], item))
+        for path, terms in self.order if owners else ():
+            if path:
+                owners[path[0]].order.append((path[1:], terms))
+        for path, rows in self.ranges.items() if owners else ():
+            if path:
+                owners[path[0]].ranges[path[1:]] = rows
+        return [Addressed(share.conditions, share.order, share.ranges) for share in shares]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +178,13 @@ def _node(
     )
     inside = replace(place, under_aggregate=aggregates)
     embeds = tuple(
-        _embed(context, inside, target, own_steps, addressed)
-        for target, own_steps in zip(targets, steps, strict=True)
+        _embed(context, inside, target, own_steps, share)
+        for target, own_steps, share in zip(
+            targets, steps, addressed.shared_out(steps), strict=True
+        )
     )
+    # Of embeds with the same name the first is meant.
+    named = {embed.name: embed for embed in reversed(embeds)}
     aggregates = aggregates or any(item.aggregate for e in embeds for item in e.fields)
     spreads = place.shape in ("spread_one", "spread_many")
     selected = tuple(
@@ -173,7 +194,7 @@ def _node(
     )
     conditions = [item for path, item in addressed.conditions if not path]
     where = tuple(
-        _on_embeds(filter_condition(context.cache, place.table, item), embeds)
+        _on_embeds(filter_condition(context.cache, place.table, item), named)
         for item in sorted(conditions, key=lambda item: isinstance(item, Filter))
     )
     terms = [term for path, terms in addressed.order if not path for term in terms]
@@ -184,7 +205,7 @@ def _node(
         alias=place.alias,
         select=selected,
         where=where,
-        order=tuple(_order(context.cache, place, term, embeds) for term in terms),
+        order=tuple(_order(context.cache, place, term, named) for term in terms),
         range=rows.capped(context.rules.max_rows) if context.caps_rows else rows,
         embeds=embeds,
     )
@@ -298,6 +319,7 @@ def _embed(
     steps: set[str],
     addressed: Addressed,
 ) -> Embed:
+    """`addressed` is what is addressed to the embed itself, which answers to `steps`."""
     found = find_relationship(
         context.cache, context.schema, parent.origin, target.relation, target.hint
     )
@@ -317,7 +339,7 @@ def _embed(
     )
     if target.alias is not None and steps - {target.alias}:
         context.warnings.append(Warned(target.relation, target.alias))
-    node = _node(context, place, target.items, addressed.below(steps.__contains__))
+    node = _node(context, place, target.items, addressed)
     if isinstance(found, Relationship):
         node = replace(node, join_conditions=_join_conditions(found, parent, place))
     lifted = _lifted(node, shape) if target.spread else ()
@@ -434,7 +456,7 @@ def _ordered_by_spread(node: ReadPlan, lateral: str) -> ReadPlan:
 # --- conditions and order -------------------------------------------------------------------
 
 
-def _on_embeds(condition: Condition, embeds: Sequence[Embed]) -> Condition:
+def _on_embeds(condition: Condition, embeds: Mapping[str, Embed]) -> Condition:
     """`actors=is.null` speaks of the embed when there is one of that name."""
     if isinstance(condition, Connective):
         children = tuple(_on_embeds(child, embeds) for child in condition.children)
@@ -442,31 +464,31 @@ def _on_embeds(condition: Condition, embeds: Sequence[Embed]) -> Condition:
     if isinstance(condition, Comparison) and not condition.field.path:
         operation = condition.operation
         if operation.operator == "is" and operation.value == "null":
-            for embed in embeds:
-                if embed.name == condition.field.name:
-                    return EmbedIsNull(embed.alias, operation.negated)
+            embed = embeds.get(condition.field.name)
+            if embed is not None:
+                return EmbedIsNull(embed.alias, operation.negated)
     return condition
 
 
 def _order(
-    cache: SchemaCache, place: _Place, term: OrderTerm, embeds: Sequence[Embed]
+    cache: SchemaCache, place: _Place, term: OrderTerm, embeds: Mapping[str, Embed]
 ) -> Order:
     if term.relation is None:
         resolved = order_field(cache, place.table, term.field)
         return Order(resolved, None, term.direction, term.nulls)
-    for embed in embeds:
-        if embed.name == term.relation:
-            if not embed.relationship.is_to_one:
-                origin = place.source.name
-                raise api_error(
-                    "PGRST118",
-                    name=embed.name,
-                    details=f"'{origin}' and '{embed.name}' do not form a many-to-one or"
-                    " one-to-one relationship",
-                )
-            reached = FieldRef(term.field.name, term.field.path)
-            return Order(reached, embed.alias, term.direction, term.nulls)
-    raise _not_embedded(term.relation, ())
+    embed = embeds.get(term.relation)
+    if embed is None:
+        raise _not_embedded(term.relation, ())
+    if not embed.relationship.is_to_one:
+        origin = place.source.name
+        raise api_error(
+            "PGRST118",
+            name=embed.name,
+            details=f"'{origin}' and '{embed.name}' do not form a many-to-one or"
+            " one-to-one relationship",
+        )
+    reached = FieldRef(term.field.name, term.field.path)
+    return Order(reached, embed.alias, term.direction, term.nulls)
 
 
 def needed_columns(node: ReadPlan, primary_key: Sequence[str]) -> tuple[str, ...]:

@@ -6,13 +6,10 @@ worked on beside the event loop.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
 
 from pool.model import AccessMode, Statement
+from proxy.aside import LARGE, aside
 from proxy.errors import api_error
 from proxy.plan.model import DatabasePlan, FunctionCall, Info, Inspect, TableRead, TableWrite
 from proxy.plan.planner import plan_request
@@ -31,20 +28,16 @@ from proxy.sql.inspect import inspect_statement
 from proxy.sql.statements import main_statement, planned_count_statement
 from proxy.sql.writer import qualified
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-LARGE: Final = 32 * 1024
-"""Bytes of a body beyond which reading it (a microsecond a byte, at worst) would hold up the
-other requests."""
-# Few, for each slows down the event loop.
-_ASIDE: Final = ThreadPoolExecutor(2, "aside")
-
 
 async def prepare(
-    queries: PreparedQueries, http: HttpRequest, headers: RequestHeaders, record: Record
+    queries: PreparedQueries,
+    http: HttpRequest,
+    headers: RequestHeaders,
+    record: Record,
+    deadline: float | None = None,
 ) -> BoundQuery:
-    """What `http` asks of the database. Raises ApiError."""
+    """What `http` asks of the database. A large body is read until the `deadline`, in the
+    event loop's time. Raises ApiError."""
     schema, rules = queries.schema, queries.rules
     if schema is None:
         raise api_error("PGRST002", headers=((b"retry-after", b"1"),))
@@ -59,7 +52,7 @@ async def prepare(
     if len(http.body) <= LARGE:
         request = read_api_request(http, rules.request)
     else:
-        request = await aside(read_api_request, http, rules.request)
+        request = await aside(partial(read_api_request, http, rules.request), deadline)
     record.resource = _resource(request)
     record.lap("parse")
     query = planned_query(rules, schema, request)
@@ -68,12 +61,6 @@ async def prepare(
         read = partial(read_api_request, rules=rules.request)
         queries.learn(found, http, headers, query, read, partial(planned_query, rules, schema))
     return query
-
-
-async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`function(...)`, computed in a thread while others are served."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_ASIDE, partial(function, *args, **kwargs))
 
 
 def planned_query(rules: QueryRules, schema: SchemaCache, request: ApiRequest) -> BoundQuery:

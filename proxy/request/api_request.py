@@ -26,6 +26,7 @@ from proxy.request.model import (
     QueryParams,
 )
 from proxy.request.payload import parse_payload
+from proxy.request.pieces import Between, nothing
 from proxy.request.preferences import parse_preferences
 from proxy.request.query_method import QUERY, with_query_of_body
 from proxy.request.query_string import parse_query
@@ -88,14 +89,17 @@ class Target:
     content_type: MediaType
 
 
-def read_api_request(request: HttpRequest, rules: RequestRules) -> ApiRequest:
-    """What `request` asks for. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
+def read_api_request(
+    request: HttpRequest, rules: RequestRules, between: Between = nothing
+) -> ApiRequest:
+    """What `request` asks for; `between` is called between the pieces that a large body is
+    read in. Raises `ApiError` PGRST100 to 126, EDGE413 and EDGE415."""
     request = with_query_of_body(request)
     headers = request.headers
     target = read_target(request, rules)
     action, prefix, said = target.action, target.prefix, target.said
     query, range_ = read_query(request, target)
-    payload, columns = parse_payload(request.body, target.content_type, query, action)
+    payload, columns = parse_payload(request.body, target.content_type, query, action, between)
     accept = said.get(b"accept")
     return ApiRequest(
         action=action,

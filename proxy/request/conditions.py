@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.request.tags import content_of
 
-_TAG: Final = re.compile(rb'[ \t,]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")')
+_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"')
 
 
 @dataclass(frozen=True, slots=True)

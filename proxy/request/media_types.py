@@ -103,13 +103,14 @@ def parse_media_type(text: str) -> MediaType:
 
 
 _OPENAPI: Final = OPENAPI_31.text.partition(";")[0]
+_VERSION_3_1: Final = re.compile(r"3(\.1(\.\d+)?)?", re.ASCII)
 _OPENAPI_VERSION: Final = re.compile(r";\s*version\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 
 
 def _openapi(text: str) -> MediaType:
     """The one version there is, if `text` asks for it or for any."""
     version = _OPENAPI_VERSION.search(text)
-    if version is None or re.fullmatch(r"3(\.1(\.\d+)?)?", version[1], re.ASCII):
+    if version is None or _VERSION_3_1.fullmatch(version[1]):
         return OPENAPI_31
     return MediaType("other", text)
 

@@ -75,7 +75,7 @@ _KNOWN: Final = frozenset().union(
 )
 _TIMEZONE: Final = "timezone="
 _MAX_AFFECTED: Final = "max-affected="
-_INTEGER: Final = re.compile(r"\s*-?\s*[0-9]{1,18}\s*")
+_INTEGER: Final = re.compile(r"\s*+(?:-\s*+)?[0-9]{1,18}+\s*+")
 
 
 def parse_preferences(

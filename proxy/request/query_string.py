@@ -7,7 +7,7 @@ where reading stopped. How a single value is read stands in `proxy.request.gramm
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -15,9 +15,11 @@ from proxy.errors import api_error
 from proxy.request.grammar import readers
 from proxy.request.grammar.combinators import Budget
 from proxy.request.model import EmbedPath, FieldPath, Filter, QueryParams, SelectField
+from proxy.request.pieces import PIECE
 from proxy.request.ranges import Range, range_of
 
 _SEPARATORS: Final = re.compile(rb"[&;]")
+_PERCENT: Final = ord("%")
 _WHOLE_ROW: Final = (SelectField(FieldPath("*")),)
 
 RawPair = tuple[bytes, bytes | None]
@@ -95,7 +97,23 @@ def decode_pairs(text: bytes) -> list[RawPair]:
 
 def _decoded(text: bytes) -> bytes:
     spaced = text.replace(b"+", b" ")
-    return unquote_to_bytes(spaced) if b"%" in spaced else spaced
+    if b"%" not in spaced:
+        return spaced
+    if len(spaced) <= PIECE:
+        return unquote_to_bytes(spaced)
+    # What decodes makes an object for each percent sign.
+    return b"".join(map(unquote_to_bytes, _pieces(spaced)))
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """`text` cut where no `%41` is."""
+    at = 0
+    while at < len(text):
+        end = at + PIECE
+        if end < len(text):
+            end -= 1 if text[end - 1] == _PERCENT else 2 if text[end - 2] == _PERCENT else 0
+        yield text[at:end]
+        at = end
 
 
 def _text(raw: bytes) -> str:

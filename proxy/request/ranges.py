@@ -14,7 +14,8 @@ from proxy.errors import ApiError, api_error
 
 _RANGE_HEADER: Final = re.compile(rb"([0-9]+)-([0-9]*)")
 _INTEGER: Final = re.compile(
-    r"\s*(-)?\s*(?:0[xX]([0-9a-fA-F]+)|0[oO]([0-7]+)|0[bB]([01]+)|([0-9]+))\s*"
+    r"([\s(]*+)(?:(-)\s*+)?"
+    r"(?:0[xX]([0-9a-fA-F]++)|0[oO]([0-7]++)|0[bB]([01]++)|([0-9]++))([\s)]*+)"
 )
 _MOST_ROWS: Final = 2**63 - 1
 """PostgreSQL counts rows in a bigint."""
@@ -72,12 +73,12 @@ def read_integer(text: str) -> int | None:
     Takes what Haskell's `read` takes: a minus sign, base prefixes, parentheses, spaces.
     Beyond a bigint the number is the largest bigint.
     """
-    while (inner := text.strip())[:1] == "(" and inner[-1:] == ")":
-        text = inner[1:-1]
     match = _INTEGER.fullmatch(text)
     if match is None:
         return None
-    sign, *digits = match.groups()
+    opening, sign, *digits, closing = match.groups()
+    if opening.count("(") != closing.count(")"):
+        return None
     for base, found in zip((16, 8, 2, 10), digits, strict=True):
         if found is not None:
             # Python refuses to convert more than 4,300 digits; 100 are past any bigint.

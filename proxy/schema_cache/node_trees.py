@@ -47,7 +47,7 @@ _TEXT: Final = r"\{CONST [^{}]*:constvalue \d+ \[ ([-\d ]+)\]\}"
 # current_setting(text) and (text, boolean), whose oids are the same everywhere (pg_proc.dat);
 # an operator may be made of them, too.
 _SETTING: Final = re.compile(
-    rf":(?:funcid|opfuncid) (?:2077|3294) (?::\w+ [^ :]+ )*?:args \((?:{_TEXT})?"
+    rf":(?:funcid|opfuncid) (?:2077|3294) (?::\w+ [^ :]+ ){{0,9}}?:args \((?:{_TEXT})?"
 )
 _HEADER: Final = 4
 """Bytes of length before those of a text."""

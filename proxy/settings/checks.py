@@ -21,6 +21,8 @@ _URI: Final = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
     r"(?:#(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)?"
 )
+_UNFIT: Final = re.compile(r"[^\w.$]")
+_DOCS_PATH: Final = re.compile(r"(?!/rpc(?:/|$))(?:/[A-Za-z0-9_-]+)+")
 _CUSTOM_NAME: Final = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*)+")
 
 
@@ -126,7 +128,7 @@ def find_oddities(settings: Settings) -> Iterator[str]:
         )
     for name, _ in settings.app_settings:
         if not _CUSTOM_NAME.fullmatch(name):
-            plain = re.sub(r"[^\w.$]", "_", name)
+            plain = _UNFIT.sub("_", name)
             yield (
                 f"{name}: PostgreSQL refuses names with other than letters, digits, _ and $;"
                 f" write e.g. {plain}"
@@ -134,7 +136,7 @@ def find_oddities(settings: Settings) -> Iterator[str]:
 
 
 def _is_docs_path(text: str) -> bool:
-    return bool(re.fullmatch(r"(?!/rpc(?:/|$))(?:/[A-Za-z0-9_-]+)+", text))
+    return bool(_DOCS_PATH.fullmatch(text))
 
 
 def _is_redis_url(text: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from proxy.settings.errors import SettingsError
 from proxy.settings.kinds import Raw
 
-_SWITCH: Final = re.compile(r"(?m)^(\s*[\w.-]+\s*=\s*)(on|off)(?=\s*(?:#.*)?$)")
+_SWITCH: Final = re.compile(r"(?m)^([^\S\n]*+[\w.-]++\s*+=\s*+)(on|off)(?=[^\S\n]*+(?:#.*)?$)")
 APP_KEY: Final = re.compile(r"apps\.([^.]+)\.")
 """How the keys of an app's table begin, once dots stand for tables."""
 _REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]*)\))")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.schema_cache.fuzzy import FuzzySet
+from proxy.schema_cache.fuzzy import FuzzySet, levenshtein
 from proxy.schema_cache.model import (
     Function,
     Parameter,
@@ -53,6 +53,28 @@ def test_ties_among_many_are_broken_as_in_a_trie_of_32_branches() -> None:
     # Number n of the trie was added n-th, counted from the end of the list.
     order = sorted(range(40), key=lambda n: (n % 32, n // 32))
     assert best == [strings[39 - n] for n in order]
+
+
+def by_the_table(one: str, other: str) -> int:
+    """The edit distance as it is defined."""
+    row = list(range(len(other) + 1))
+    for at, character in enumerate(one, 1):
+        diagonal, row[0] = row[0], at
+        for place, wanted in enumerate(other, 1):
+            best = min(row[place] + 1, row[place - 1] + 1, diagonal + (character != wanted))
+            diagonal, row[place] = row[place], best
+    return row[-1]
+
+
+@given(st.text("abcé", max_size=90), st.text("abcé", max_size=90))
+def test_the_distance_is_the_number_of_edits(one: str, other: str) -> None:
+    assert levenshtein(one, other) == by_the_table(one, other)
+
+
+def test_long_names_are_compared_at_once() -> None:
+    began = time.thread_time()
+    levenshtein("ab" * 10_000, "ba" * 1_000)
+    assert time.thread_time() - began < 0.5
 
 
 def test_a_long_query_is_not_compared_at_length() -> None:

@@ -9,7 +9,8 @@ else and are read ten times as fast, in a time that grows with their length alon
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from proxy.request.grammar.combinators import MAX_NESTING
@@ -47,14 +48,13 @@ _KEY: Final = rf"(?:[^\W\d][\w$]*+(?:-{_WORD})*+|{_QUOTED})"
 _STEPS: Final = rf"(?:->>?(?:{_KEY}|[0-9]++(?=->|::|\.|,|\Z)))*+"
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.DOTALL)
-
+_pattern: Final[Callable[[str], re.Pattern[str]]] = partial(re.compile, flags=re.DOTALL)
 
 _STEP: Final = _pattern(rf"(->>?)({_NAME})")
 _NAMES: Final = _pattern(rf"{_NAME}(?:,{_NAME})*+")
 _PATH: Final = _pattern(rf"({_NAME}(?:\.{_NAME})*+)({_STEPS})")
-_ONE_NAME: Final = _pattern(_NAME)
+# Quotes that are not closed, which the texts here have none of, take all that is left.
+_ONE_NAME: Final = _pattern(rf'{_NAME}|".*+')
 _LIST_ITEM: Final = _pattern(rf"(?:({_QUOTED})(?=[,)])|([^,)]*+))([,)])")
 _ESCAPED: Final = _pattern(r"\\(.)")
 _ORDER_TERM: Final = _pattern(
