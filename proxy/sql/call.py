@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.plan.model import BodyArguments, CallPlan, DirectArguments
 from proxy.schema_cache.model import Parameter, QualifiedName
 from proxy.sql.write import record_sql
-from proxy.sql.writer import Writer, array_literal, column, identifier, qualified
+from proxy.sql.writer import Writer, array_literal, column, identifier, known_type, qualified
 
 _CALL = QualifiedName("", "pgrst_call")
 
@@ -39,7 +39,7 @@ def _arguments(writer: Writer, plan: CallPlan) -> tuple[str, str]:
             return "", ", ".join(_direct(writer, p, values[p.name]) for p in given)
         case BodyArguments(body, is_array):
             if plan.positional:
-                return "", f"{writer.bind(body)}::{plan.parameters[0].type}"
+                return "", f"{writer.bind(body)}::{known_type(plan.parameters[0].type)}"
             fields = [(p.name, p.type_without_length, None) for p in plan.parameters]
             payload = record_sql(writer, fields, body, is_array=is_array, limit=True)
             return payload, ", ".join(_from_payload(p) for p in plan.parameters)
@@ -47,7 +47,9 @@ def _arguments(writer: Writer, plan: CallPlan) -> tuple[str, str]:
 
 def _direct(writer: Writer, parameter: Parameter, value: str | tuple[str, ...]) -> str:
     text = value if isinstance(value, str) else array_literal(value)
-    return _named(parameter, f"{writer.bind(text)}::{parameter.type_without_length}")
+    return _named(
+        parameter, f"{writer.bind(text)}::{known_type(parameter.type_without_length)}"
+    )
 
 
 def _from_payload(parameter: Parameter) -> str:

@@ -15,7 +15,7 @@ from proxy.plan.model import (
 )
 from proxy.request.operators import OPERATORS
 from proxy.schema_cache.model import QualifiedName
-from proxy.sql.writer import Writer, array_literal, column, identifier
+from proxy.sql.writer import Writer, array_literal, column
 
 _IS = {
     "null": "NULL",
@@ -31,15 +31,15 @@ _NULLS = {"nullsfirst": " NULLS FIRST", "nullslast": " NULLS LAST", None: ""}
 def field_sql(writer: Writer, source: QualifiedName, field: FieldRef) -> str:
     """The field's value, without its output representation."""
     if field.whole_row:
-        return identifier(source.name)
+        return "TRUE"
     value = column(source, field.name)
     if field.path:
-        value = f"to_jsonb({value})" if field.to_json else value
+        value = f"pg_catalog.to_jsonb({value})" if field.to_json else value
         for step in field.path:
-            operand = writer.bind(step.operand)
-            value += f"{step.arrow}{operand}{'::int' if step.is_index else ''}"
+            operand = writer.bind(step.operand) + ("::int" if step.is_index else "")
+            value += f" OPERATOR(pg_catalog.{step.arrow}) {operand}"
     if field.tsvector:
-        return f"to_tsvector({_language(writer, field.language)}{value})"
+        return f"pg_catalog.to_tsvector({_language(writer, field.language)}{value})"
     return value
 
 
@@ -55,10 +55,11 @@ def condition_sql(writer: Writer, source: QualifiedName, condition: Condition) -
                 condition_sql(writer, source, child) for child in children
             )
             return f"{'NOT ' if negated else ''}({joined})"
-        case EmbedIsNull(alias, negated):
+        case EmbedIsNull(alias, negated, is_array):
             # DISTINCT FROM looks at the embed as one value; IS NULL would also hold for
             # a row whose columns all happen to be null.
-            return f"{identifier(alias)} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
+            rows = column(QualifiedName("", alias), alias if is_array else "*")
+            return f"{rows} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
         case Comparison():
             return _comparison_sql(writer, source, condition)
 
@@ -78,7 +79,7 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
             return f"{left} IS DISTINCT FROM {writer.bind(value)}"
         case "fts":
             language = _language(writer, operation.language)
-            return f"{left} @@ {operator.sql}({language}{writer.bind(value)})"
+            return f"{left} @@ pg_catalog.{operator.sql}({language}{writer.bind(value)})"
         case "pattern":
             right = writer.bind(pattern_argument(value))
         case _:
@@ -107,7 +108,7 @@ def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> s
     bound = writer.bind(list_argument(values))
     if field.transform is None:
         return f"({bound})"
-    return f"(SELECT {field.transform}(unnest({bound}::text[])))"
+    return f"(SELECT {field.transform}(pg_catalog.unnest({bound}::pg_catalog.text[])))"
 
 
 def join_sql(join: JoinCondition) -> str:

@@ -73,7 +73,7 @@ _FUNCTIONS: Final = """\
                'required', i.place <= p.pronargs - p.pronargdefaults,
                'variadic', i.mode = 'v')
              ORDER BY i.place) AS parameters,
-           count(*) - count(i.name) AS unnamed,
+           pg_catalog.count(*) - pg_catalog.count(i.name) AS unnamed,
            (pg_catalog.array_agg(i.type ORDER BY i.place))[1] AS first_type
       FROM (
         SELECT x.name, x.type, coalesce(x.mode, 'i') AS mode,

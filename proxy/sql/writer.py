@@ -16,6 +16,13 @@ from proxy.errors import api_error
 from proxy.schema_cache.model import QualifiedName
 
 _TYPE_NAME: Final = re.compile(r"[\w$]+(?: [\w$]+)*")
+_SPELLED_TYPES: Final = frozenset(
+    """
+    bigint bit boolean character double integer interval numeric real smallint time timestamp
+    """.split()
+)
+"""The first words of types in PostgreSQL's grammar, where `format_type` writes them (its
+docs: "Data Types")."""
 
 
 def identifier(name: str) -> str:
@@ -44,6 +51,18 @@ def type_name(name: str) -> str:
     if _TYPE_NAME.fullmatch(words) is None:
         raise api_error("PGRST100", message=f"invalid type in a cast: {name}")
     return words
+
+
+def known_type(name: str) -> str:
+    """A type as the schema cache names it, so that no type of a user's is taken for it.
+
+    The cache was read under an empty search path, so what stands without a schema is
+    PostgreSQL's own; what its grammar spells out (`integer`) can only be that.
+    """
+    first = name.partition(" ")[0].partition("(")[0].removesuffix("[]")
+    if first in _SPELLED_TYPES or "." in name:
+        return name
+    return f"pg_catalog.{name}"
 
 
 def literal(text: str) -> str:
