@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.plan.model import BodyArguments, CallPlan, DirectArguments
 from proxy.schema_cache.model import Parameter, QualifiedName
 from proxy.sql.write import record_sql
-from proxy.sql.writer import Writer, array_literal, column, identifier, known_type, qualified
+from proxy.sql.writer import Writer, array_literal, columns, identifier, known_type, qualified
 
 _CALL = QualifiedName("", "pgrst_call")
 
@@ -14,19 +14,13 @@ def call_sql(writer: Writer, plan: CallPlan) -> str:
     """The function's rows; a scalar result is the column `pgrst_scalar`."""
     function = plan.function
     scalar = not function.returns_composite
-    columns = "pgrst_call.pgrst_scalar" if scalar else _columns(plan)
+    shown = "pgrst_call.pgrst_scalar" if scalar else columns(_CALL, plan.columns or ("*",))
     payload, arguments = _arguments(writer, plan)
     call = f"{qualified(QualifiedName(function.schema, function.name))}({arguments})"
     if scalar:
         call = f"(SELECT {call} AS pgrst_scalar)"
     rows = f"{payload}, LATERAL {call}" if payload else call
-    return f"SELECT {columns} FROM {rows} pgrst_call"
-
-
-def _columns(plan: CallPlan) -> str:
-    if plan.columns in ((), ("*",)):
-        return "pgrst_call.*"
-    return ", ".join(column(_CALL, name) for name in plan.columns)
+    return f"SELECT {shown} FROM {rows} pgrst_call"
 
 
 def _arguments(writer: Writer, plan: CallPlan) -> tuple[str, str]:

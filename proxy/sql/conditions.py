@@ -15,7 +15,7 @@ from proxy.plan.model import (
 )
 from proxy.request.operators import OPERATORS
 from proxy.schema_cache.model import QualifiedName
-from proxy.sql.writer import Writer, array_literal, column
+from proxy.sql.writer import Writer, array_literal, column, row
 
 _IS = {
     "null": "NULL",
@@ -58,7 +58,8 @@ def condition_sql(writer: Writer, source: QualifiedName, condition: Condition) -
         case EmbedIsNull(alias, negated, is_array):
             # DISTINCT FROM looks at the embed as one value; IS NULL would also hold for
             # a row whose columns all happen to be null.
-            rows = column(QualifiedName("", alias), alias if is_array else "*")
+            embed = QualifiedName("", alias)
+            rows = column(embed, alias) if is_array else row(embed)
             return f"{rows} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
         case Comparison():
             return _comparison_sql(writer, source, condition)

@@ -24,7 +24,7 @@ from proxy.schema_cache.model import (
     Relationship,
 )
 from proxy.sql.conditions import condition_sql, field_sql, join_sql, order_sql
-from proxy.sql.writer import Writer, column, identifier, qualified, type_name
+from proxy.sql.writer import Writer, column, columns, identifier, qualified, row, type_name
 
 _STAR = Selected(FieldRef("*"))
 
@@ -37,19 +37,19 @@ def select_sql(
     source = plan.reference
     fields = plan.select if plan.select or plan.embeds else (_STAR,)
     grouped = grouped or plan.is_grouped
-    columns = [_selected_sql(writer, source, item) for item in fields]
-    columns += [
+    shown = [_selected_sql(writer, source, item) for item in fields]
+    shown += [
         _selected_sql(writer, QualifiedName("", at) if at else source, item)
         for at, item in plan.extra_select
     ]
     for embed in plan.embeds:
-        columns += _embed_columns(embed, grouped=grouped)
+        shown += _embed_columns(embed, grouped=grouped)
     rows = _from_sql(plan, embedded)
     joins = "".join(_join_sql(writer, embed, grouped=grouped) for embed in plan.embeds)
     where = [condition_sql(writer, source, condition) for condition in plan.where]
     where += [join_sql(join) for join in plan.join_conditions]
     return (
-        f"SELECT {', '.join(columns)}{rows}{joins}"
+        f"SELECT {', '.join(shown)}{rows}{joins}"
         + (f" WHERE {' AND '.join(where)}" if where else "")
         + _group_sql(plan)
         + order_sql(writer, source, plan.order)
@@ -61,7 +61,7 @@ def _from_sql(plan: ReadPlan, embedded: Embed | None) -> str:
     relationship = embedded.relationship if embedded else None
     if embedded and isinstance(relationship, ComputedRelationship):
         # The cast picks the right overload when the rows come from a CTE.
-        parent = f"({column(embedded.parent, '*')})::{qualified(relationship.table)}"
+        parent = f"({row(embedded.parent)})::{qualified(relationship.table)}"
         rows = f"{qualified(relationship.function)}({parent})"
         return f" FROM {rows}{_alias_sql(plan.alias)}"
     rows = f" FROM {qualified(plan.source)}{_alias_sql(plan.alias)}"
@@ -76,9 +76,11 @@ def _alias_sql(alias: str | None) -> str:
 
 
 def _selected_sql(writer: Writer, source: QualifiedName, item: Selected) -> str:
-    value = field_sql(writer, source, item.field)
-    if item.field.transform is not None:
-        value = f"{item.field.transform}({value})"
+    field = item.field
+    every = field.name == "*" and not (field.path or field.whole_row)
+    value = row(source) if every else field_sql(writer, source, field)
+    if field.transform is not None:
+        value = f"{field.transform}({value})"
     if item.cast is not None:
         value = f"CAST({value} AS {type_name(item.cast)})"
     value = _aggregated(value, item.aggregate, item.aggregate_cast)
@@ -101,7 +103,7 @@ def _embed_columns(embed: Embed, *, grouped: bool) -> list[str]:
         return []
     source = QualifiedName("", embed.alias)
     if embed.shape == "object":
-        value = f"pg_catalog.row_to_json({column(source, '*')})"
+        value = f"pg_catalog.row_to_json({row(source)})"
     else:
         value = f"coalesce({column(source, embed.alias)}, '[]')"
     # json has no equality, so it can't be grouped by; jsonb can.
@@ -110,7 +112,7 @@ def _embed_columns(embed: Embed, *, grouped: bool) -> list[str]:
 
 
 def _spread_column(alias: str, item: SpreadField) -> str:
-    value = column(QualifiedName("", alias), item.name)
+    value = columns(QualifiedName("", alias), (item.name,))
     value = _aggregated(value, item.aggregate, item.aggregate_cast)
     return value if item.alias is None else f"{value} AS {identifier(item.alias)}"
 
@@ -122,10 +124,10 @@ def _join_sql(writer: Writer, embed: Embed, *, grouped: bool) -> str:
     rows = select_sql(writer, embed.node, embed, grouped=grouped)
     if not embed.is_array:
         return f" {kind} JOIN LATERAL ({rows}) AS {alias} ON TRUE"
-    gathered = [f"pg_catalog.json_agg({column(source, '*')}) AS {alias}"]
+    gathered = [f"pg_catalog.json_agg({row(source)}) AS {alias}"]
     if embed.shape == "spread_many":
         gathered += [
-            f"coalesce(pg_catalog.json_agg({column(source, item.name)}"
+            f"coalesce(pg_catalog.json_agg({columns(source, (item.name,))}"
             f"{order_sql(writer, source, embed.node.spread_order)}), '[]')::pg_catalog.jsonb"
             f" AS {identifier(item.alias or item.name)}"
             for item in embed.fields

@@ -14,7 +14,7 @@ from proxy.plan.model import (
 )
 from proxy.schema_cache.model import QualifiedName
 from proxy.sql.conditions import condition_sql
-from proxy.sql.writer import Writer, column, identifier, known_type, literal, qualified
+from proxy.sql.writer import Writer, column, columns, identifier, known_type, literal, qualified
 
 _BODY = QualifiedName("", "pgrst_body")
 _RECORD = QualifiedName("", "_")
@@ -86,7 +86,7 @@ def record_sql(
     payload = f"{writer.bind(body)}::{cast_to}"
     if not fields:
         return f"(SELECT FROM pg_catalog.{kind}_array_elements({payload})) pgrst_body"
-    columns = ", ".join(
+    shown = ", ".join(
         column(_RECORD, name)
         if cast is None
         else f"{cast}({column(_RECORD, name)}) AS {identifier(name)}"
@@ -107,7 +107,7 @@ def record_sql(
         if is_array:
             elements = f"pg_catalog.jsonb_array_elements({payload}) AS elem(value)"
             source = f"{elements}, LATERAL {source}"
-    return f"(SELECT {columns} FROM {source}{' LIMIT 1' if limit else ''}) pgrst_body"
+    return f"(SELECT {shown} FROM {source}{' LIMIT 1' if limit else ''}) pgrst_body"
 
 
 def _payload(writer: Writer, plan: InsertPlan | UpdatePlan) -> str:
@@ -129,10 +129,10 @@ def _payload(writer: Writer, plan: InsertPlan | UpdatePlan) -> str:
 
 def _insert_sql(writer: Writer, plan: InsertPlan) -> str:
     names = [field.name for field in plan.columns]
-    columns = f"({', '.join(map(identifier, names))}) " if names else ""
+    listed = f"({', '.join(map(identifier, names))}) " if names else ""
     values = ", ".join(column(_BODY, name) for name in names)
     target, reference = _target(plan.table)
-    sql = f"INSERT INTO {target} {columns}SELECT {values} FROM {_payload(writer, plan)}"
+    sql = f"INSERT INTO {target} {listed}SELECT {values} FROM {_payload(writer, plan)}"
     counts_inserts = plan.resolution == "merge-duplicates"
     where = [_count_inserted("+", "0")] if counts_inserts else []
     where += [condition_sql(writer, _BODY, condition) for condition in plan.put_filters]
@@ -168,7 +168,7 @@ def _update_sql(writer: Writer, plan: UpdatePlan) -> str:
     target, reference = _target(plan.table)
     if not plan.columns:
         # An empty SET would be no SQL; no rows, but with the columns that select names.
-        names = ", ".join(column(reference, name) for name in plan.returning) or "NULL"
+        names = columns(reference, plan.returning) or "NULL"
         return f"SELECT {names} FROM {target} WHERE false"
     assignments = ", ".join(
         f"{identifier(field.name)} = {column(_BODY, field.name)}"
@@ -195,5 +195,4 @@ def _where_sql(
 
 
 def _returning(table: QualifiedName, names: Sequence[str]) -> str:
-    columns = ", ".join(column(table, name) for name in names)
-    return f" RETURNING {columns or '1'}"
+    return f" RETURNING {columns(table, names) or '1'}"

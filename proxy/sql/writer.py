@@ -37,8 +37,18 @@ def qualified(name: QualifiedName) -> str:
 
 
 def column(source: QualifiedName, name: str) -> str:
-    """A column of `source`; `*` stands for all of them."""
-    return f"{qualified(source)}.{'*' if name == '*' else identifier(name)}"
+    """A column of `source`."""
+    return f"{qualified(source)}.{identifier(name)}"
+
+
+def row(source: QualifiedName) -> str:
+    """All columns of `source`: one value in an expression, each its own in a select list."""
+    return f"{qualified(source)}.*"
+
+
+def columns(source: QualifiedName, names: Iterable[str]) -> str:
+    """The columns of `source` that a plan names, where `*` stands for all of them."""
+    return ", ".join(row(source) if name == "*" else column(source, name) for name in names)
 
 
 def type_name(name: str) -> str:
