@@ -95,7 +95,7 @@ def schema_cache(
         relationships=relationship_map(
             map(_foreign_key, raw["foreign_keys"]),
             view_keys,
-            {name: table.primary_key for name, table in tables.items()},
+            _junction_keys(raw, tables),
             map(_computed_relationship, raw["computed_relationships"]),
             frozenset(schemas),
         ),
@@ -173,6 +173,18 @@ def _foreign_key(facts: Sequence[Any]) -> ForeignKey:
         columns=tuple((own, other) for _, own, _, other in columns),
         is_unique=unique,
     )
+
+
+def _junction_keys(
+    raw: Mapping[str, Any], tables: Mapping[QualifiedName, Table]
+) -> dict[QualifiedName, tuple[str, ...]]:
+    """Primary keys of exposed views and of all tables: what a hidden junction joins is
+    hidden, but its tables are known to be related."""
+    keys = {
+        QualifiedName(schema, table): tuple(name for _, name in columns)
+        for _, schema, table, _, columns in raw["primary_keys"]
+    }
+    return keys | {name: table.primary_key for name, table in tables.items()}
 
 
 def _view_keys(

@@ -292,6 +292,29 @@ AGGREGATES: list[Case] = [
         "select id, (select json_agg(s) from (select sum(amount), count(*) from sales"
         " where book_id = books.id) s) as sales from books order by id",
     ),
+    (
+        "/sales?select=...books(author:authors!author_id(name),price.sum())",
+        "select sum(price), (select json_build_object('name', a.name) from authors a"
+        " where a.id = books.author_id)::jsonb as author from sales"
+        " join books on books.id = sales.book_id group by author",
+    ),
+    (
+        "/sales?select=count(),...books(author:authors!author_id(name))",
+        "select count(*), (select json_build_object('name', a.name) from authors a"
+        " where a.id = books.author_id)::jsonb as author from sales"
+        " join books on books.id = sales.book_id group by author",
+    ),
+    (
+        "/sales?select=count(),...books(...authors!author_id(wrote:books!author_id(id)))"
+        "&books.authors.wrote.order=id",
+        "select count(*), (select json_agg(json_build_object('id', b.id) order by b.id)"
+        " from books b where b.author_id = books.author_id)::jsonb as wrote from sales"
+        " join books on books.id = sales.book_id group by wrote",
+    ),
+    (
+        "/books?select=title:price,count()",
+        "select price as title, count(*) from books group by price",
+    ),
     ("/books?select=count()&price=gt.7", "select count(*) from books where price > 7"),
 ]
 
