@@ -98,7 +98,8 @@ class DatabaseError(PoolError):
 
 
 class OutdatedStatement(DatabaseError):
-    """A prepared statement no longer fits the schema, or is gone; nothing was run."""
+    """A prepared statement no longer fits the schema, it seems, or is gone; nothing of it was
+    run."""
 
 
 class StandbyServer(DatabaseError):
