@@ -111,7 +111,7 @@ async def answers(session: Session) -> list[object]:
         for access in ("read only", "read write"):
             transaction = Transaction(
                 Statement(sql, args),
-                access=access,  # type: ignore[arg-type]
+                access=access,
                 rollback=access == "read write",
             )
             try:
