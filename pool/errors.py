@@ -58,8 +58,8 @@ class ConnectionFailed(PoolError):
 
     @property
     def refused(self) -> bool:
-        """Whether the database is there but will never let this user in: password or
-        authorization (class 28), no such database (3D000)."""
+        """Whether the server is there but does not let this user in, which a moment's wait
+        won't change: password or authorization (class 28), no such database (3D000)."""
         return (self.sqlstate or "").startswith(_REFUSALS)
 
 
