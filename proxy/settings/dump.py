@@ -1,7 +1,8 @@
 """Settings as text: what `--dump-config` and `--example` print.
 
 In: `Settings`, or the table alone. Out: a configuration file. A dump read back gives the
-same settings; as in PostgREST it shows the secrets, unless it is told not to.
+same settings; it is written as PostgREST writes it, and shows the secrets, as there, unless
+it is told not to.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from proxy.auth.role_claim import with_quoted_keys
 from proxy.settings.model import TABLE, Setting, Settings
 from proxy.settings.tables import NamedApp, settings_of_app
 
@@ -96,6 +98,10 @@ def _literal(setting: Setting, value: Any) -> str:
     if value is None:
         return '""'
     text = setting.facts.kind.show(value)
+    if isinstance(value, tuple):
+        text = ",".join(value)
+    elif setting.attribute == "jwt_role_claim_key":
+        text = with_quoted_keys(text)
     return _quote(text) if setting.facts.kind.quoted else text
 
 

@@ -35,9 +35,13 @@ def field_sql(writer: Writer, source: QualifiedName, field: FieldRef) -> str:
     value = column(source, field.name)
     if field.path:
         value = f"pg_catalog.to_jsonb({value})" if field.to_json else value
+        is_json = True
         for step in field.path:
             operand = writer.bind(step.operand) + ("::int" if step.is_index else "")
-            value += f" OPERATOR(pg_catalog.{step.arrow}) {operand}"
+            # Behind ->> there is text, and PostgreSQL has no arrow for it.
+            arrow = f" OPERATOR(pg_catalog.{step.arrow}) " if is_json else step.arrow
+            value += f"{arrow}{operand}"
+            is_json = is_json and step.arrow == "->"
     if field.tsvector:
         return f"pg_catalog.to_tsvector({_language(writer, field.language)}{value})"
     return value

@@ -2,9 +2,9 @@
 
 Out: a `Statement` that answers one row: `total` rows that match (null when not counted),
 `page` rows in the answer, `body`, the response GUCs `response_headers` and
-`response_status`, empty or null when not set; where they were asked for also `location`, a
-JSON array of [column, value] pairs that find the created row, and `inserted`, how many rows
-an upsert inserted; for by-key updates `matching`, the counts of
+`response_status`, empty or null when not set; for writes also `location`, a JSON array of
+[column, value] pairs that find the created row, and for upserts `inserted`, how many rows
+were inserted; for by-key updates `matching`, the counts of
 `proxy.sql.write.matching_sql`. PostgreSQL makes the body, so that the rows never pass
 through Python.
 
@@ -42,6 +42,8 @@ Count = Literal["exact", "planned", "estimated"]
 
 _HEADERS = "pg_catalog.current_setting('response.headers', true) AS response_headers"
 _STATUS = "pg_catalog.current_setting('response.status', true) AS response_status"
+_NO_LOCATION = "NULL::pg_catalog.json AS location"
+"""PostgREST has a column there too, and in plans columns are known by their place."""
 _INSERTED = "pg_catalog.current_setting('pgrst.inserted', true) AS inserted"
 
 
@@ -90,7 +92,7 @@ def _write_sql(writer: Writer, plan: TableWrite, locates: bool) -> str:
         matching = f"{matching_sql(mutation)} AS matching"
     shows_rows = plan.answering.handler.kind != "none"
     rows = select_sql(writer, plan.read) if shows_rows else f"SELECT * FROM {SOURCE}"
-    location = inserted = None
+    location, inserted = _NO_LOCATION, None
     if isinstance(mutation, InsertPlan):
         if locates:
             location = _location(writer, mutation.primary_key)
