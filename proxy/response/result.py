@@ -88,4 +88,4 @@ def as_bytes(value: object) -> bytes:
 
 def _guc(value: bytes | str | None) -> str | None:
     """A setting's value; one that was set in an earlier transaction is empty."""
-    return (value.decode() if isinstance(value, bytes) else value) or None
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value) or None

@@ -6,12 +6,12 @@ shapes are described there), and the names of the exposed schemas. Out: a `Schem
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from proxy.schema_cache.catalog_json import read_catalog_json
 from proxy.schema_cache.model import (
     Column,
     ComputedRelationship,
@@ -76,7 +76,7 @@ def schema_cache(
 ) -> SchemaCache:
     """The schema cache of `row`, whose values belong to `CONCERNS`, one by one."""
     raw = {
-        concern: json.loads(text) if text is not None else []
+        concern: read_catalog_json(text) if text is not None else []
         for concern, text in zip(CONCERNS, row, strict=True)
     }
     names = {oid: QualifiedName(schema, name) for oid, schema, name, *_ in raw["tables"]}
@@ -112,7 +112,7 @@ def schema_cache(
 
 def with_role_settings(cache: SchemaCache, text: bytes | str | None) -> SchemaCache:
     """`cache` with the role settings that the concern of that name now holds."""
-    rows = json.loads(text) if text is not None else []
+    rows = read_catalog_json(text) if text is not None else []
     return replace(
         cache,
         role_settings=dict(_role_settings(rows)),

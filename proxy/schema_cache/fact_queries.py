@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy.schema_cache.catalog_json import catalog_json_sql
+
 _COMMON: Final = """
 with
 own_schema(oid, name) as materialized (
@@ -200,6 +202,7 @@ def facts_sql(server_version: int) -> str:
         _FREE_ROLES,
     )
     columns = ",".join(
-        f"\n({query}) as {name}" for name, query in zip(FACTS, queries, strict=True)
+        f"\n{catalog_json_sql(query)} as {name}"
+        for name, query in zip(FACTS, queries, strict=True)
     )
     return f"{_COMMON} select {columns}"

@@ -446,3 +446,12 @@ def test_rows_come_in_the_order_asked_for(
     query, clause = case
     response = reads.get(f"/books?select=id&{query}")
     assert response.json() == rows_of(f"select id from books {clause}")
+
+
+@pytest.mark.parametrize("zone", ["+02:00", "+0200", "+02"])
+def test_a_plus_that_became_a_space_is_told(reads: httpx.Client, zone: str) -> None:
+    lost = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{zone}")
+    assert lost.status_code == 400
+    assert lost.json()["hint"] == "In a URL + stands for a space; write it as %2B"
+    kept = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{quote(zone)}")
+    assert kept.status_code == 200
