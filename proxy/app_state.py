@@ -82,6 +82,7 @@ def app_state(
                 max_rows=settings.db_max_rows,
             ),
             plan_enabled=settings.db_plan_enabled,
+            plain_csv=settings.csv_plain_backslashes,
         ),
         transaction_rules=TransactionRules(
             extra_search_path=settings.db_extra_search_path,

@@ -276,10 +276,12 @@ MutationKind = Literal["create", "update", "upsert", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """How the result becomes a body: the handler and the media type it produces."""
+    """How the result becomes a body: the handler and the media type it produces.
+    `plain_csv`: backslashes are not doubled in CSV (csv-plain-backslashes)."""
 
     handler: MediaHandler
     media_type: MediaType
+    plain_csv: bool = False
 
 
 @dataclass(frozen=True, slots=True)

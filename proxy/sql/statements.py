@@ -47,14 +47,16 @@ _NO_LOCATION = "NULL::pg_catalog.json AS location"
 _INSERTED = "pg_catalog.current_setting('pgrst.inserted', true) AS inserted"
 
 
-_CSV = (
-    "(SELECT coalesce(pg_catalog.string_agg(f.key, ','), '')"
+_CSV_HEADER = (
+    "(SELECT coalesce(pg_catalog.string_agg("
+    "CASE WHEN f.key OPERATOR(pg_catalog.~) '[\",\\r\\n]' THEN pg_catalog.concat("
+    "'\"', pg_catalog.replace(f.key, '\"', '\"\"'), '\"') ELSE f.key END, ','), '')"
     " FROM pg_catalog.json_object_keys("
     "(SELECT pg_catalog.row_to_json(r.*) FROM pgrst_rows AS r LIMIT 1)) AS f(key))"
-    " OPERATOR(pg_catalog.||) E'\\n' OPERATOR(pg_catalog.||)"
-    " coalesce(pg_catalog.string_agg(pg_catalog.left(pg_catalog.substr("
-    "(pgrst_page.*)::pg_catalog.text, 2), -1), E'\\n'), '')"
 )
+# A row's own text form is CSV, but in brackets and with backslashes doubled.
+_CSV_LINE = "pg_catalog.left(pg_catalog.substr((pgrst_page.*)::pg_catalog.text, 2), -1)"
+_PLAIN_CSV_LINE = f"pg_catalog.replace({_CSV_LINE}, E'\\\\\\\\', E'\\\\')"
 
 
 def main_statement(
@@ -152,7 +154,7 @@ def _answer_sql(
         f"{total} AS total",
         f"{page} AS page",
         location,
-        f"{_body(answering.handler, function)} AS body",
+        f"{_body(answering, function)} AS body",
         _HEADERS,
         _STATUS,
         inserted,
@@ -176,12 +178,15 @@ def _location(writer: Writer, primary_key: tuple[str, ...]) -> str:
     )
 
 
-def _body(handler: MediaHandler, function: Function | None) -> str:
+def _body(answering: Answering, function: Function | None) -> str:
+    handler = answering.handler
     match handler.kind:
         case "none":
             return "''::pg_catalog.text"
         case "csv":
-            return _CSV
+            line = _PLAIN_CSV_LINE if answering.plain_csv else _CSV_LINE
+            lines = f"coalesce(pg_catalog.string_agg({line}, E'\\n'), '')"
+            return f"pg_catalog.concat({_CSV_HEADER}, E'\\n', {lines})"
         case "geojson":
             return (
                 "pg_catalog.json_build_object('type', 'FeatureCollection', 'features',"

@@ -42,6 +42,8 @@ from tests.sql.names_schema import (
 
 SEED = "seed"
 SCHEMAS = ("api", "scalars", "joints")
+LONG = ("x" * 63, "x" * 62 + "y", "ü" * 31, "ü" * 30 + "xy")
+"""As long as PostgreSQL lets names be; a number behind them would be cut off."""
 RESERVED = frozenset({"select", "order", "limit", "offset", "and", "or"})
 """What a query string can't name as an argument."""
 
@@ -176,7 +178,7 @@ def database(postgres: EmbeddedPostgres) -> tuple[str, list[str]]:
     # What our SQL calls things depends on what they are called: a first look tells.
     for database in ("first_names", "names"):
         asyncio.run(execute(postgres.dsn, f"create database {database}"))
-    names = [SEED, *(name for name in sample_names() if name not in FIXED)]
+    names = [SEED, *LONG, *(name for name in sample_names() if name not in FIXED)]
     asyncio.run(execute(postgres.dsn_for("first_names"), schema_sql([SEED])))
     derived = derived_names(asyncio.run(cache_of(postgres.dsn_for("first_names"))))
     names += sorted(derived - FIXED - set(names))
