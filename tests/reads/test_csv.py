@@ -28,13 +28,13 @@ def literal(value: str | None) -> str:
 
 @pytest.fixture(scope="module")
 def odd(postgres: EmbeddedPostgres) -> str:
-    names = ['"' + name.replace('"', '""') + '"' for name in NAMES]
+    columns = ['"' + name.replace('"', '""') + '" text' for name in NAMES]
     rows = ", ".join(f"({', '.join(map(literal, row))})" for row in VALUES)
     asyncio.run(execute(postgres.dsn, "create database odd_csv"))
     asyncio.run(
         execute(
             postgres.dsn_for("odd_csv"),
-            f"""create schema api; create table api.odd ({", ".join(f"{n} text" for n in names)});
+            f"""create schema api; create table api.odd ({", ".join(columns)});
             insert into api.odd values {rows};
             grant usage on schema api to web_anon; grant select on api.odd to web_anon;""",
         )
