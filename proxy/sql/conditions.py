@@ -15,7 +15,7 @@ from proxy.plan.model import (
 )
 from proxy.request.operators import OPERATORS
 from proxy.schema_cache.model import QualifiedName
-from proxy.sql.writer import Writer, array_literal, column, row
+from proxy.sql.writer import Writer, array_literal, column, known_type, row
 
 _IS = {
     "null": "NULL",
@@ -111,6 +111,10 @@ def _represented(field: FieldRef, value: str) -> str:
 
 def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
     bound = writer.bind(list_argument(values))
+    if field.transform is None and field.type.endswith("[]") and not field.path:
+        # An array of arrays would be taken for all of their elements.
+        texts = f"pg_catalog.unnest({bound}::pg_catalog.text[]) AS v(v)"
+        return f"(SELECT v.v::{known_type(field.type)} FROM {texts})"
     if field.transform is None:
         return f"({bound})"
     return f"(SELECT {field.transform}(pg_catalog.unnest({bound}::pg_catalog.text[])))"

@@ -109,6 +109,11 @@ AUTHOR_FILTERS: list[Case] = [
         "pen_names && '{\"{x}\",Countess}'",
     ),
     ("pen_names=eq.{}", "pen_names = '{}'"),
+    (
+        'pen_names=in.("{Countess,A.A.L.}",{})',
+        "pen_names in ('{Countess,A.A.L.}', '{}')",
+    ),
+    ("pen_names=not.in.({})", "pen_names <> '{}'"),
     ("active=cs.[1850,1851)", "active @> 1850"),
     ("active=ov.[1845,1850]", "active && '[1845,1850]'"),
     ("active=sl.[1890,1899]", "active << '[1890,1899]'"),
