@@ -86,8 +86,10 @@ def test_a_password_that_will_never_let_us_in(postgres: EmbeddedPostgres) -> Non
 def test_what_is_missing_may_come_later(
     postgres: EmbeddedPostgres, lacks: str, made_by: str
 ) -> None:
-    wanted = {"database": "comes_later"} if lacks == "database" else {"user": "comes_later"}
-    with start_edgerest("serve", **environ(postgres.dsn_for(**wanted))) as running:
+    database, user = (
+        ("comes_later", "postgres") if lacks == "database" else ("postgres", "comes_later")
+    )
+    with start_edgerest("serve", **environ(postgres.dsn_for(database, user))) as running:
         address = running.wait_for("API server listening on").rpartition(" ")[2]
         assert f'{lacks} "comes_later" does not exist' in running.output
         assert httpx.get(f"http://{address}/").status_code == 503

@@ -15,7 +15,7 @@ from pool.embedded import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 
 NAMES = ["id", "a,b", 'q"uo"te', "line\nfeed", "re\rturn", "back\\slash", " space ", "ü;x", "'"]
-VALUES = [
+VALUES: list[list[str | None]] = [
     ["1", "plain", "com,ma", 'qu"ote', "line\nfeed", "\r\n", " ", "(x)", "{}"],
     ["2", "\\", "\\\\", "a\\b", '\\"', "\\n", "\\,", "ü\\", "'"],
     ["3", "", None, "", None, "", None, "", None],
