@@ -88,7 +88,9 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
         case "pattern":
             right = writer.bind(pattern_argument(value))
         case _:
-            right = _represented(field, writer.bind(value))
+            right = _represented(
+                field, writer.bind(value), "[]" if operation.quantifier else ""
+            )
     if operation.quantifier is not None:
         right = f"{operation.quantifier.upper()}({right})"
     return f"{left} {operator.sql} {right}"
@@ -105,13 +107,23 @@ def list_argument(values: str | tuple[str, ...]) -> str:
     return array_literal(() if values in ("", ("",)) else values)
 
 
-def _represented(field: FieldRef, value: str) -> str:
-    return value if field.transform is None else f"{field.transform}({value})"
+def _represented(field: FieldRef, value: str, dimensions: str) -> str:
+    if field.transform is not None:
+        return f"{field.transform}({value})"
+    is_alias = _is_alias_of_oid(field)
+    return f"{value}::{known_type(field.type)}{dimensions}" if is_alias else value
+
+
+def _is_alias_of_oid(field: FieldRef) -> bool:
+    """Whether a name of a database object is meant, which PostgreSQL would take for the
+    number that it compares by (its docs: "Object Identifier Types")."""
+    return field.type.startswith("reg") and "[" not in field.type and not field.path
 
 
 def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
     bound = writer.bind(list_argument(values))
-    if field.transform is None and field.type.endswith("[]") and not field.path:
+    is_array = field.type.endswith("[]") and not field.path
+    if field.transform is None and (is_array or _is_alias_of_oid(field)):
         # An array of arrays would be taken for all of their elements.
         texts = f"pg_catalog.unnest({bound}::pg_catalog.text[]) AS v(v)"
         return f"(SELECT v.v::{known_type(field.type)} FROM {texts})"
