@@ -460,3 +460,16 @@ def test_a_plus_that_became_a_space_is_told(reads: httpx.Client, zone: str) -> N
     assert lost.json()["hint"] == "In a URL + stands for a space; write it as %2B"
     kept = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{quote(zone)}")
     assert kept.status_code == 200
+
+
+def test_spreads_of_one_table_stand_side_by_side(reads: httpx.Client, rows_of: Rows) -> None:
+    target = (
+        "/books?select=id,...authors!author_id(a:name),...authors!editor_id(b:name)&order=id"
+    )
+    sql = (
+        "select books.id, a.name as a, b.name as b from books left join authors a"
+        " on a.id = author_id left join authors b on b.id = editor_id order by books.id"
+    )
+    answer = reads.get(target)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == rows_of(sql)
