@@ -186,7 +186,10 @@ def is_(column: str, value: bool | str | None) -> Condition:
 
 
 def is_distinct(column: str, value: object) -> Condition:
-    """IS DISTINCT FROM: not equal, where no value is a value too."""
+    """IS DISTINCT FROM: not equal, where no value is a value too; None asks for rows that
+    have one."""
+    if value is None:
+        return is_(column, "not_null")
     return Condition(column, "isdistinct", text_of(value))
 
 

@@ -56,8 +56,8 @@ class ConnectionFailed(PoolError):
 
     @property
     def refused(self) -> bool:
-        """Whether the database is there but will never let this user in: password or
-        authorization (class 28), no such database (3D000)."""
+        """Whether the server is there but does not let this user in, which a moment's wait
+        won't change: password or authorization (class 28), no such database (3D000)."""
         return (self.sqlstate or "").startswith(REFUSES_USER)
 
 
@@ -96,7 +96,8 @@ class DatabaseError(PoolError):
 
 
 class OutdatedStatement(DatabaseError):
-    """A prepared statement no longer fits the schema, or is gone; nothing was run."""
+    """A prepared statement no longer fits the schema, it seems, or is gone; nothing of it was
+    run."""
 
 
 class StandbyServer(DatabaseError):

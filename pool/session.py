@@ -51,7 +51,7 @@ import itertools
 import secrets
 import select
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ _ASKING: Final = 1.0
 """Seconds a request to cancel may take."""
 _OWN_PROCESS: Final = Statement("select pg_catalog.pg_backend_pid()")
 _send_cancel_request: Any = connect_utils._cancel  # type: ignore[attr-defined]
+_NO_PRIVILEGE: Final = "42501"
 _TRIES: Final = 3
 _REPORTED: Final = (
     *("application_name", "client_encoding", "DateStyle", "IntervalStyle"),
@@ -213,6 +214,7 @@ class Session:
         """
         prepared = self._statements.get(statement.sql)
         messages, new_names = self._ahead_messages(ahead)
+        reuses = prepared is not None or len(new_names) < len(ahead)
         if prepared is None:
             _refuse_unsendable(statement)
             args: Sequence[str | bytes | None] | None = None
@@ -240,7 +242,7 @@ class Session:
             self._group_open = False
             # Which of the new names got through to the server is not known.
             self._to_close += new_names.values()
-            raise self._told(error) from error
+            raise self._told(error, reuses=reuses) from error
         except asyncio.CancelledError:
             self._to_close += new_names.values()
             self._note_cancellation()
@@ -274,6 +276,17 @@ class Session:
         self._statements.clear()
         self._characters = 0
         self._ahead_names.clear()
+
+    def forget(self, texts: Iterable[str]) -> None:
+        """Have these statements prepared anew."""
+        for sql in texts:
+            known = self._statements.pop(sql, None)
+            if known is not None:
+                self._characters -= len(sql)
+                self._to_close.append(known.state.name)
+            name = self._ahead_names.pop(sql, None)
+            if name is not None:
+                self._to_close.append(name)
 
     async def recover(self, timeout: float) -> bool:  # noqa: ASYNC109
         """Bring back a session whose operation was cancelled; whether that went well.
@@ -427,12 +440,13 @@ class Session:
             codecs.wire_format(oid),
         )
 
-    def _told(self, error: BaseException) -> PoolError:
-        """What `error` means; the session is fit for use again when the server told it."""
+    def _told(self, error: BaseException, *, reuses: bool = False) -> PoolError:
+        """What `error` means; the session is fit for use again when the server told it.
+        `reuses`: statements were used that had been prepared before."""
         if _is_servers(error):
             # It comes with the news that the server is ready for the next query.
             self._busy = False
-            return database_error(error)
+            return database_error(error, reuses=reuses)
         if _is_servers(error.__cause__):
             # The server said why before it hung up.
             return database_error(error.__cause__)
@@ -477,15 +491,28 @@ def _is_servers(error: Any) -> bool:
     return isinstance(error, asyncpg.PostgresError) and error.severity is not None
 
 
-def database_error(error: Any) -> DatabaseError:
+def _is_outdated(error: Any, *, reuses: bool) -> bool:
+    """Whether the error may be that of a statement which DDL has left behind.
+
+    Analysed anew, a prepared statement keeps the types of its parameters: when such a type
+    is gone or a column has got another, names and operators don't fit any more (class 42).
+    An error with a context comes out of a function that was already running.
+    """
+    known = asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
+    if isinstance(error, known):
+        return True
+    if not reuses:
+        return False
+    if error.sqlstate == "XX000":
+        # Its context may tell of a parameter.
+        return str(error.message).startswith("cache lookup failed")
+    is_named = str(error.sqlstate).startswith("42") and error.sqlstate != _NO_PRIVILEGE
+    return is_named and error.context is None
+
+
+def database_error(error: Any, *, reuses: bool = False) -> DatabaseError:
     """PostgreSQL's error as it told it."""
-    kind = (
-        OutdatedStatement
-        if isinstance(
-            error, asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
-        )
-        else DatabaseError
-    )
+    kind = OutdatedStatement if _is_outdated(error, reuses=reuses) else DatabaseError
     # asyncpg adds advice of its own to the hint of errors about prepared statements.
     hint = (error.hint or "").partition("\nNOTE: pgbouncer")[0]
     return kind(

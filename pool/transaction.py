@@ -36,6 +36,7 @@ from pool.session import Session
 from pool.sqlstate import ON_A_STANDBY
 
 _MOST_FUNCTION_ARGUMENTS: Final = 100
+_OUTDATED_FOR_SURE: Final = ("0A000", "26000")
 _RESET_ALL: Final = Statement("RESET ALL")
 _RESET_ROLE: Final = Statement("RESET ROLE")
 _READ_ONLY: Final = ("transaction_read_only", "on")
@@ -79,10 +80,14 @@ def patience(tx: Transaction) -> float | None:
 async def _run(session: Session, tx: Transaction) -> Outcome:
     try:
         return await _run_once(session, tx)
-    except OutdatedStatement:
+    except OutdatedStatement as error:
         if session.broken:
             raise
-        session.forget_statements()
+        if error.sqlstate in _OUTDATED_FOR_SURE:
+            session.forget_statements()
+        else:
+            # It may be the request that is wrong: others need not pay for it.
+            session.forget(sql_of(tx))
     return await _run_once(session, tx)
 
 

@@ -110,6 +110,7 @@ def query_rules(settings: Settings) -> QueryRules:
                 max_rows=settings.db_max_rows,
             ),
             plan_enabled=settings.db_plan_enabled,
+            plain_csv=settings.csv_plain_backslashes,
         ),
         transaction=TransactionRules(
             extra_search_path=settings.db_extra_search_path,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pool import ConnectionFailed, ConnectionLost, Outcome, Pool, PoolError
 from pool.budget import Budget
@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from proxy.key_source import KeySource
 
 logger = logging.getLogger(__name__)
+
+_NOT_LET_IN: Final = "28P01"
+"""The SQLSTATE of a refusal that nobody's work on the database is likely to mend."""
 
 Follower = Callable[[Settings], None]
 
@@ -276,9 +279,10 @@ class App:
         """Opens the pool, begins to listen, reads settings and schema.
 
         A database that is away is tried again in the background, with back-off, while
-        the server already answers 503. Raises ConnectionFailed when trying again would
-        not help (the database refuses the user or does not exist), and SettingsError when
-        the database's settings make no sense; `patient`, both are tried again as well.
+        the server already answers 503; so is one that does not exist yet, or has no such
+        role: in a stack of containers whoever makes them may come later. Raises
+        ConnectionFailed for a wrong password, and SettingsError when the database's settings
+        make no sense; `patient`, both are tried again as well.
         """
         if self._key_source is not None:
             self._key_source.start()
@@ -292,7 +296,7 @@ class App:
             await self.reload(BOTH)
         except ConnectionFailed as error:
             recovers = self._settings.db_pool_automatic_recovery
-            hopeless = not recovers or error.refused
+            hopeless = not recovers or error.sqlstate == _NOT_LET_IN
             if hopeless and not patient:
                 raise
             logger.warning("%s", error)

@@ -53,6 +53,8 @@ def as_command(args: Sequence[str], environ: Mapping[str, str], known: set[str])
     words = list(args)
     if not words:
         return ["serve"] if any(name.startswith("PGRST_") for name in environ) else ["--help"]
+    if words[0] == "serve" and not _FLAGS.keys().isdisjoint(words):
+        del words[0]
     if words[0] in known:
         return words
     for place, word in enumerate(words):
@@ -321,17 +323,25 @@ def ready(config: Path | None, app: str | None) -> int:
 @click.option("--secrets", is_flag=True, help="Show db-uri and its like with their passwords.")
 @_telling
 def dump_config(config: Path | None, secrets: bool) -> None:
-    """Print every setting with its value, those of the database included.
+    """Print every setting with its value, those of the database included if it can be asked.
 
     Addresses with a password are shown as ***, unless --secrets is given.
     """
+    from proxy.settings.database import read_database_settings
     from proxy.settings.dump import Hides, dump_apps
 
-    async def found(_: Pool, settings: Settings) -> Settings:
-        return settings
+    async def asked(settings: Settings) -> Settings:
+        pool = Pool(settings.db_uri, size=1)
+        try:
+            return await read_database_settings(pool, settings)
+        except PoolError as error:
+            click.echo(f"edgerest: warning: without the database's settings: {error}", err=True)
+            return settings
+        finally:
+            await pool.close()
 
     def used(settings: Settings) -> Settings:
-        return _with_database(settings, found) if settings.db_config else settings
+        return asyncio.run(asked(settings)) if settings.db_config else settings
 
     loaded = _load(config)
     apps = [NamedApp(app.name, used(app.settings)) for app in loaded.apps]

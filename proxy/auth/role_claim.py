@@ -55,6 +55,14 @@ def parse_role_claim(text: str) -> RoleClaim:
     return RoleClaim(text, True, _follow(steps))
 
 
+def with_quoted_keys(text: str) -> str:
+    """A `jwt-role-claim-key` as PostgREST shows it: in the old syntax all keys are quoted."""
+    if not parse_role_claim(text).deprecated:
+        return text
+    path, condition, rest = text.partition("[?")
+    return _OLD_KEY.sub(lambda key: f'."{key[0][1:].strip(chr(34))}"', path) + condition + rest
+
+
 def extract_role(claim: RoleClaim, claims: Claims) -> str | None:
     """The role that `claims` name, or None. A value that is no string counts as its JSON
     text, as in PostgREST. Raises ValueError when the claims are nested too deeply."""

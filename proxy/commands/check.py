@@ -22,8 +22,9 @@ from proxy.sql.writer import array_literal
 Verdict = Literal["good", "doubtful", "bad"]
 
 _SERVER: Final = Statement(
-    "select current_user, current_database(), current_setting('server_version'),"
-    " current_setting('server_version_num')::int >= 130000,"
+    "select current_user, pg_catalog.current_database(),"
+    " pg_catalog.current_setting('server_version'),"
+    " pg_catalog.current_setting('server_version_num')::int >= 130000,"
     " (select rolsuper from pg_catalog.pg_roles where rolname = current_user)"
 )
 _CLUSTER: Final = Statement(
@@ -36,7 +37,7 @@ _ROLE: Final = (
     " left join pg_catalog.pg_roles on rolname = name"
 )
 _MISSING_SCHEMAS: Final = (
-    "select name from unnest($1::text[]) with ordinality as asked (name, place)"
+    "select name from pg_catalog.unnest($1::text[]) with ordinality as asked (name, place)"
     " where not exists (select from pg_catalog.pg_namespace where nspname = name)"
     " order by place"
 )

@@ -38,7 +38,7 @@ class FieldRef:
     `tsvector`: full-text search on a column that is no tsvector converts it, in
     `language` if given. `type` is the declared type ("" when unknown). `transform` is the
     casting function between `type` and its representation. `whole_row` stands for the
-    row itself, in COUNT over a spread embed.
+    row itself, whatever is in it, in COUNT over a spread embed.
     """
 
     name: str
@@ -77,10 +77,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class EmbedIsNull:
-    """A filter on whether an embedded resource has rows, by its alias in the statement."""
+    """A filter on whether an embedded resource has rows, by its alias in the statement;
+    `is_array`: its rows are gathered into one."""
 
     embed_alias: str
     negated: bool
+    is_array: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +124,27 @@ EmbedShape = Literal["object", "array", "spread_one", "spread_many"]
 class Embed:
     """A child of a read plan and how it shows in its parent's rows.
 
-    `alias` is the lateral subquery's name, `parent` the name the parent's rows go by. An
-    `object` or `array` shows as a column `name` (not at all when `hidden`: an embed
-    without any column); spreads show as `fields`.
+    `alias` is the lateral subquery's name, `parent` the name the parent's rows go by,
+    `junction_alias` the junction's unless it goes by its own. An `object` or `array` shows
+    as a column `name` (not at all when `hidden`: an embed without any column); spreads
+    show as `fields`.
     """
 
     node: ReadPlan
     name: str
     alias: str
-    parent: str
+    parent: QualifiedName
     shape: EmbedShape
     relationship: AnyRelationship
     join: JoinType | None
     hidden: bool = False
     fields: tuple[SpreadField, ...] = ()
+    junction_alias: str | None = None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its rows are gathered into one row of arrays."""
+        return self.shape in ("array", "spread_many")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,11 @@ class ReadPlan:
     embeds: tuple[Embed, ...] = ()
     extra_select: tuple[tuple[str | None, Selected], ...] = ()
     spread_order: tuple[Order, ...] = ()
+
+    @property
+    def reference(self) -> QualifiedName:
+        """The name its columns are written with."""
+        return self.source if self.alias is None else QualifiedName("", self.alias)
 
     @property
     def has_default_select(self) -> bool:
@@ -262,10 +276,12 @@ MutationKind = Literal["create", "update", "upsert", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """How the result becomes a body: the handler and the media type it produces."""
+    """How the result becomes a body: the handler and the media type it produces.
+    `plain_csv`: backslashes are not doubled in CSV (csv-plain-backslashes)."""
 
     handler: MediaHandler
     media_type: MediaType
+    plain_csv: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ error: table, read plan, write or call plan, preferences, media type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pool.model import AccessMode
 from proxy.errors import api_error
@@ -37,6 +37,7 @@ class PlanRules:
 
     read: ReadRules = field(default_factory=ReadRules)
     plan_enabled: bool = False
+    plain_csv: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _answering(
     returns_rows = request.preferences.representation == "representation"
     if request.action.head or (request.action.is_mutation and not returns_rows):
         return Answering(NO_BODY, answering.media_type)
-    return answering
+    return replace(answering, plain_csv=True) if rules.plain_csv else answering
 
 
 def _check_preferences(preferences: Preferences) -> None:

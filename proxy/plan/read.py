@@ -32,9 +32,10 @@ from proxy.plan.model import (
     Order,
     ReadPlan,
     Selected,
-    SpreadField,
 )
+from proxy.plan.names import Names
 from proxy.plan.relationships import find_relationship
+from proxy.plan.spreads import lifted_fields, ordered_by_spread, without_aggregates
 from proxy.request.model import (
     EmbedPath,
     Filter,
@@ -120,6 +121,7 @@ class _Context:
     schema: str
     caps_rows: bool
     warnings: list[Warned]
+    names: Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,9 @@ def plan_read(
     `caps_rows`: db-max-rows applies (reads and calls). The second value names the embeds
     addressed in the deprecated way (url-use-legacy-target-names).
     """
-    context = _Context(cache, rules, table.schema, caps_rows, [])
+    names = Names()
+    names.own(table.name)
+    context = _Context(cache, rules, table.schema, caps_rows, [], names)
     source = QualifiedName("", SOURCE) if from_cte else table
     alias = table.name if from_cte else None
     place = _Place(table, source, alias, 0, table.name)
@@ -325,13 +329,13 @@ def _embed(
     )
     depth = parent.depth + 1
     name = target.alias if target.alias is not None else target.relation
-    lateral = f"{found.table.name}_{name}_{depth}"
     shape = _shape(found, target.spread)
-    is_junction = isinstance(found, Relationship) and found.junction is not None
+    junction = found.junction if isinstance(found, Relationship) else None
+    names, child = context.names, found.foreign_table.name
     place = _Place(
         table=found.foreign_table,
         source=found.foreign_table,
-        alias=None if is_junction else f"{found.foreign_table.name}_{depth}",
+        alias=names.own(child) if junction else names.fresh(child, f"_{depth}"),
         depth=depth,
         origin=found.foreign_table.name,
         under_aggregate=parent.under_aggregate,
@@ -340,23 +344,28 @@ def _embed(
     if target.alias is not None and steps - {target.alias}:
         context.warnings.append(Warned(target.relation, target.alias))
     node = _node(context, place, target.items, addressed)
+    junction_alias = names.own(junction.table.name) if junction else None
     if isinstance(found, Relationship):
-        node = replace(node, join_conditions=_join_conditions(found, parent, place))
-    lifted = _lifted(node, shape) if target.spread else ()
+        joins = _join_conditions(found, parent, place, junction_alias)
+        node = replace(node, join_conditions=joins)
+    lifted = lifted_fields(node, shape) if target.spread else ()
+    shown = {item.alias or item.name for item in lifted}
+    lateral = names.fresh(f"{found.table.name}_{name}", f"_{depth}", avoid=shown)
     if shape == "spread_many":
-        node = _ordered_by_spread(node, lateral)
+        node = ordered_by_spread(node, lateral, {item.name for item in lifted})
     elif shape == "spread_one":
-        node = _without_aggregates(node)
+        node = without_aggregates(node)
     return Embed(
         node=node,
         name=name,
         alias=lateral,
-        parent=parent.reference.name,
+        parent=parent.reference,
         shape=shape,
         relationship=found,
         join=target.join,
         hidden=not target.spread and _is_empty(node),
         fields=lifted,
+        junction_alias=junction_alias,
     )
 
 
@@ -367,20 +376,23 @@ def _shape(found: AnyRelationship, spread: bool) -> EmbedShape:
 
 
 def _join_conditions(
-    found: Relationship, parent: _Place, child: _Place
+    found: Relationship, parent: _Place, child: _Place, junction_alias: str | None
 ) -> tuple[JoinCondition, ...]:
-    if found.junction is None:
+    """In PostgREST's order, which shows in plans."""
+    junction = found.junction
+    if junction is None:
         return tuple(
-            JoinCondition(parent.reference, own, child.reference, foreign)
+            JoinCondition(child.reference, foreign, parent.reference, own)
             for own, foreign in found.columns
         )
-    junction = found.junction
+    joint = QualifiedName("", junction_alias) if junction_alias else junction.table
     return tuple(
-        JoinCondition(child.reference, column, junction.table, joining)
-        for column, joining in junction.target_columns
-    ) + tuple(
-        JoinCondition(parent.reference, column, junction.table, joining)
-        for column, joining in junction.source_columns
+        JoinCondition(joint, joining, side.reference, column)
+        for side, columns in (
+            (child, junction.target_columns),
+            (parent, junction.source_columns),
+        )
+        for column, joining in columns
     )
 
 
@@ -389,68 +401,6 @@ def _is_empty(node: ReadPlan) -> bool:
     return not node.select and all(
         embed.shape in ("object", "array") and embed.hidden for embed in node.embeds
     )
-
-
-def _exports(node: ReadPlan) -> tuple[SpreadField, ...]:
-    """The columns a spread node offers its parent, with the aggregates to apply there."""
-    own = tuple(
-        SpreadField(item.output_name, item.alias, item.aggregate, item.aggregate_cast)
-        if item.aggregate
-        else SpreadField(item.output_name)
-        for item in node.select
-    )
-    below = tuple(
-        item
-        for embed in node.embeds
-        for item in (
-            embed.fields
-            if embed.shape in ("spread_one", "spread_many")
-            else (() if embed.hidden else (SpreadField(embed.name),))
-        )
-    )
-    return own + below
-
-
-def _lifted(node: ReadPlan, shape: EmbedShape) -> tuple[SpreadField, ...]:
-    """The spread's columns as its parent selects them.
-
-    Aggregates rise through to-one spreads to the nearest level where there are rows to
-    group; out of a to-many spread they can't.
-    """
-    fields = _exports(node)
-    if shape == "spread_many" and any(item.aggregate for item in fields):
-        raise api_error(
-            "PGRST127",
-            details="Aggregates are not implemented for one-to-many or many-to-many spreads.",
-        )
-    return fields
-
-
-def _without_aggregates(node: ReadPlan) -> ReadPlan:
-    """The node of a to-one spread once its aggregates were lifted out of it."""
-    return replace(
-        node,
-        select=tuple(replace(s, aggregate=None, aggregate_cast=None) for s in node.select),
-        embeds=tuple(
-            replace(e, fields=tuple(SpreadField(item.name) for item in e.fields))
-            for e in node.embeds
-        ),
-    )
-
-
-def _ordered_by_spread(node: ReadPlan, lateral: str) -> ReadPlan:
-    """A to-many spread's order, moved to where its values are gathered into arrays.
-
-    With a limit the rows must be ordered before it too, so the inner order stays.
-    """
-    extra: list[tuple[str | None, Selected]] = []
-    order: list[Order] = []
-    for number, term in enumerate(node.order, start=1):
-        alias = f"{lateral}_{term.field.name}_{number}"
-        extra.append((term.relation, Selected(term.field, alias)))
-        order.append(replace(term, field=FieldRef(alias), relation=None))
-    inner = node.order if node.range != ALL_ROWS else ()
-    return replace(node, order=inner, extra_select=tuple(extra), spread_order=tuple(order))
 
 
 # --- conditions and order -------------------------------------------------------------------
@@ -466,7 +416,7 @@ def _on_embeds(condition: Condition, embeds: Mapping[str, Embed]) -> Condition:
         if operation.operator == "is" and operation.value == "null":
             embed = embeds.get(condition.field.name)
             if embed is not None:
-                return EmbedIsNull(embed.alias, operation.negated)
+                return EmbedIsNull(embed.alias, operation.negated, embed.is_array)
     return condition
 
 

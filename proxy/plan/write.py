@@ -122,12 +122,17 @@ def _root_conditions(
 
 def _check_put_filters(request: ApiRequest, table: Table) -> None:
     query = request.query
-    filters = [item for path, item in query.filters if not path]
-    is_key = bool(table.primary_key) and query.filter_names == frozenset(table.primary_key)
-    if query.logic or not is_key or not all(_is_plain_equality(item) for item in filters):
+    key = set(table.primary_key)
+    if (
+        not key
+        or query.logic
+        or {item.field.name for _, item in query.filters} != key
+        or any(path or not _is_plain_equality(item) for path, item in query.filters)
+    ):
         raise api_error("PGRST105")
 
 
 def _is_plain_equality(item: Filter) -> bool:
     operation = item.operation
-    return operation.operator == "eq" and not operation.negated and operation.quantifier is None
+    bare = not (item.field.path or operation.negated or operation.quantifier)
+    return bare and operation.operator == "eq"

@@ -162,7 +162,6 @@ def _without_values(request: ApiRequest) -> ApiRequest:
             ranges=query.ranges,
             columns=query.columns,
             on_conflict=query.on_conflict,
-            filter_names=query.filter_names,
         ),
         payload=replace(payload, raw=b"") if isinstance(payload, JsonPayload) else payload,
         headers=(),

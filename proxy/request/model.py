@@ -136,9 +136,9 @@ class QueryParams:
     """The parsed query string.
 
     Everything addressed to an embedded resource carries its path; the empty path is the
-    root. `arguments` are the parameters of a function called with GET, in order.
-    `filter_names` are the raw names of all filters (PUT checks them). `ranges` maps the
-    raw key of `limit` (`actors.limit`, `limit`) to the range that limit and offset make.
+    root. `arguments` are the parameters of a function called with GET, in order. `ranges`
+    maps the raw key of `limit` (`actors.limit`, `limit`) to the range that limit and offset
+    make.
     `canonical` is the query string with its parameters sorted, for Content-Location.
     """
 
@@ -151,7 +151,6 @@ class QueryParams:
     columns: frozenset[str] | None = None
     on_conflict: tuple[str, ...] | None = None
     arguments: tuple[tuple[str, str], ...] = ()
-    filter_names: frozenset[str] = frozenset()
 
 
 # --- the payload ------------------------------------------------------------------------

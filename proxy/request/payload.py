@@ -7,7 +7,7 @@ read, but it goes to the database as the bytes that came.
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
+from codecs import BOM_UTF8, getincrementaldecoder
 from typing import Final
 
 import msgspec
@@ -75,6 +75,8 @@ def _read(
         payload = _json(body, columns, between, is_call=is_call)
         return payload, payload.keys
     if kind == "csv":
+        # Spreadsheets begin a file with a byte order mark; it is no part of the first name.
+        body = body.removeprefix(BOM_UTF8)
         _check_text(body)
         raw, keys = csv_to_json(body, between)
         return JsonPayload(raw, keys, is_array=True), keys

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from proxy.errors import api_error
-from proxy.request.grammar import readers
+from proxy.request.grammar import names, readers
 from proxy.request.grammar.combinators import Budget
 from proxy.request.model import EmbedPath, FieldPath, Filter, QueryParams, SelectField
 from proxy.request.pieces import PIECE
@@ -20,6 +20,9 @@ from proxy.request.ranges import Range, range_of
 
 _SEPARATORS: Final = re.compile(rb"[&;]")
 _PERCENT: Final = ord("%")
+_SINGLE: Final = ("select", "columns", "on_conflict")
+_SHAPING: Final = ("order", "limit", "offset")
+_LOGIC: Final = ("and", "or")
 _WHOLE_ROW: Final = (SelectField(FieldPath("*")),)
 
 RawPair = tuple[bytes, bytes | None]
@@ -40,14 +43,14 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
     filters: list[Pair] = []
     for raw_key, raw_value in raw_pairs:
         key = _text(raw_key)
-        if key in ("select", "columns", "on_conflict"):
+        if key in _SINGLE:
             single.setdefault(key, None if raw_value is None else _text(raw_value))
         elif raw_value is not None:
             word = key.rpartition(".")[2]
             pair = (key, _text(raw_value))
-            if word in ("order", "limit", "offset"):
+            if word in _SHAPING:
                 by_last_word.setdefault(word, []).append(pair)
-            elif word in ("and", "or"):
+            elif word in _LOGIC:
                 by_last_word.setdefault("logic", []).append(pair)
             else:
                 filters.append(pair)
@@ -77,7 +80,6 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
         ranges=_ranges(by_last_word.get("limit", ()), by_last_word.get("offset", ()), budget),
         columns=written,
         arguments=arguments,
-        filter_names=frozenset(key for key, _ in filters),
     )
 
 
@@ -125,6 +127,12 @@ def _text(raw: bytes) -> str:
             message="failed to parse the query string: it is not valid UTF-8",
             details=f"unexpected byte {raw[error.start]:#04x} in {ascii(raw)[1:]}",
         ) from None
+
+
+def filter_key(column: str) -> str:
+    """The parameter, not yet percent-encoded, that filters by `column`."""
+    name = names.written_name(column)
+    return f'"{name}"' if name in (*_SINGLE, *_SHAPING, *_LOGIC) else name
 
 
 def canonical_query(pairs: Sequence[RawPair]) -> str:

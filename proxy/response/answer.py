@@ -16,10 +16,13 @@ from proxy.request.media_types import MediaType, content_type_header
 from proxy.request.model import ApiRequest, Headers
 from proxy.request.preferences import Preferences, preference_applied
 from proxy.request.query_method import QUERY
+from proxy.request.query_string import filter_key
 from proxy.request.ranges import Range
 from proxy.response.gucs import with_overrides
+from proxy.response.header_line import as_value
 from proxy.response.model import Response
 from proxy.response.result import Result
+from proxy.schema_cache.model import QualifiedName
 
 POSTGREST_VERSION = "16.2"
 """The release whose behaviour this is, named where a header tells it."""
@@ -61,7 +64,7 @@ def read_form(plan: TableRead, request: ApiRequest) -> ReadForm:
     return ReadForm(
         plan.head,
         request.range,
-        f"{request.prefix}/{plan.target.name}",
+        _path(request, plan.target),
         # A QUERY may be longer than any URL.
         _LONGEST_LOCATION if request.method == QUERY else None,
         (
@@ -103,7 +106,7 @@ def write_response(plan: TableWrite, request: ApiRequest, result: Result) -> Res
         status = 200 if merged and (result.inserted or 0) <= 0 else 201
         content = content or (_content_length(body),)
         content_range = _content_range(1, 0, counted)
-        location = _location(f"{request.prefix}/{plan.target.name}", result)
+        location = _location(_path(request, plan.target), result)
         headers = (*location, content_range, *applied, *content)
     elif plan.kind == "upsert":
         created = (result.inserted or 0) > 0
@@ -159,7 +162,7 @@ def with_warnings(response: Response, warnings: tuple[Warned, ...]) -> Response:
         " This is deprecated and will stop working in a future release."
         f" Update {changes} in query string filters, orders or limits."
     )
-    value = f'299 PostgRESTv{POSTGREST_VERSION} "{text}"'.encode(errors="replace")
+    value = as_value(f'299 PostgRESTv{POSTGREST_VERSION} "{text}"')
     return replace(response, headers=(*response.headers, (b"warning", value)))
 
 
@@ -191,7 +194,7 @@ def _content_headers(media_type: MediaType, request: ApiRequest) -> Headers:
     content_type = (b"content-type", content_type_header(media_type))
     if not request.negotiated_by_profile:
         return (content_type,)
-    return content_type, (b"content-profile", request.schema.encode())
+    return content_type, (b"content-profile", as_value(request.schema))
 
 
 def _page_status(asked: Range, result: Result) -> tuple[int, tuple[bytes, bytes]]:
@@ -216,11 +219,17 @@ def _content_range(first: int, last: int, total: int | None) -> tuple[bytes, byt
     return b"content-range", f"{rows}/{'*' if total is None else total}".encode()
 
 
+def _path(request: ApiRequest, target: QualifiedName) -> str:
+    """Where the relation is, as a URL writes it."""
+    return f"{request.prefix}/{quote(target.name, safe='')}"
+
+
 def _location(path: str, result: Result) -> Headers:
     if not result.location:
         return ()
     pairs = "&".join(
-        f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}"
+        f"{quote(filter_key(key), safe='', errors='replace')}"
+        f"={quote(value, safe='', errors='replace')}"
         for key, value in result.location
     )
     return ((b"location", f"{path}?{pairs}".encode(errors="replace")),)

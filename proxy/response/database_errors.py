@@ -25,6 +25,9 @@ from proxy.errors import ApiError, api_error
 from proxy.request.model import Headers
 from proxy.response.header_line import header_line
 
+_LOST_PLUS: Final = re.compile(r':\d\d(?:\.\d+)? \d\d(?::?\d\d)?"$')
+"""The end of PostgreSQL's words about a time whose zone lost its sign: `12:00:00 02:00"`."""
+
 
 def pool_error(error: PoolError, *, authenticated: bool) -> ApiError:
     """The answer to whatever the pool raised. `authenticated`: the role isn't the
@@ -81,10 +84,16 @@ def database_error(
         status,
         message,
         details=detail,
-        hint=hint,
+        hint=hint or _own_hint(sqlstate, message),
         headers=headers,
         reason=_reason_phrase(message) if sqlstate.startswith("PT") else None,
     )
+
+
+def _own_hint(sqlstate: str, message: str) -> str | None:
+    if sqlstate == "22007" and _LOST_PLUS.search(message):
+        return "In a URL + stands for a space; write it as %2B"
+    return None
 
 
 def _retry_after(seconds: int) -> Headers:

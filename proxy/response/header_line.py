@@ -11,6 +11,7 @@ from typing import Final
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_FORBIDDEN: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FRAMING: Final = frozenset(
     {
         b"connection",
@@ -23,6 +24,11 @@ _FRAMING: Final = frozenset(
         b"upgrade",
     }
 )
+
+
+def as_value(text: str) -> bytes:
+    """`text` as a header's value: what no line may hold is written `?`."""
+    return _FORBIDDEN.sub(b"?", text.encode(errors="replace"))
 
 
 def header_line(name: str, value: str) -> tuple[bytes, bytes]:

@@ -56,15 +56,15 @@ def read_result(outcome: Outcome) -> Result:
     if not outcome.rows:
         return Result(0, 0, b"", None, None, (), None)
     row = outcome.rows[0]
-    location = row.get("location")
+    location, inserted = row.get("location"), row.get("inserted")
     return Result(
         total=row["total"],
         page=row["page"],
         body=as_bytes(row["body"]),
-        headers_guc=_as_text(row["response_headers"]),
-        status_guc=_as_text(row["response_status"]),
+        headers_guc=_guc(row["response_headers"]),
+        status_guc=_guc(row["response_status"]),
         location=tuple((k, v) for k, v in json.loads(location)) if location else (),
-        inserted=row.get("inserted"),
+        inserted=int(inserted) if inserted else None,
     )
 
 
@@ -86,5 +86,6 @@ def as_bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _as_text(value: bytes | str | None) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
+def _guc(value: bytes | str | None) -> str | None:
+    """A setting's value; one that was set in an earlier transaction is empty."""
+    return (value.decode(errors="replace") if isinstance(value, bytes) else value) or None

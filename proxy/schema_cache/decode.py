@@ -6,13 +6,13 @@ shapes are described there), and the names of the exposed schemas. Out: a `Schem
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pool.model import IsolationLevel
+from proxy.schema_cache.catalog_json import read_catalog_json
 from proxy.schema_cache.model import (
     Column,
     ComputedRelationship,
@@ -76,7 +76,7 @@ def schema_cache(
 ) -> SchemaCache:
     """The schema cache of `row`, whose values belong to `CONCERNS`, one by one."""
     raw = {
-        concern: json.loads(text) if text is not None else []
+        concern: read_catalog_json(text) if text is not None else []
         for concern, text in zip(CONCERNS, row, strict=True)
     }
     names = {oid: QualifiedName(schema, name) for oid, schema, name, *_ in raw["tables"]}
@@ -95,7 +95,7 @@ def schema_cache(
         relationships=relationship_map(
             map(_foreign_key, raw["foreign_keys"]),
             view_keys,
-            {name: table.primary_key for name, table in tables.items()},
+            _junction_keys(raw, tables),
             map(_computed_relationship, raw["computed_relationships"]),
             frozenset(schemas),
         ),
@@ -112,7 +112,7 @@ def schema_cache(
 
 def with_role_settings(cache: SchemaCache, text: bytes | str | None) -> SchemaCache:
     """`cache` with the role settings that the concern of that name now holds."""
-    rows = json.loads(text) if text is not None else []
+    rows = read_catalog_json(text) if text is not None else []
     return replace(
         cache,
         role_settings=dict(_role_settings(rows)),
@@ -173,6 +173,18 @@ def _foreign_key(facts: Sequence[Any]) -> ForeignKey:
         columns=tuple((own, other) for _, own, _, other in columns),
         is_unique=unique,
     )
+
+
+def _junction_keys(
+    raw: Mapping[str, Any], tables: Mapping[QualifiedName, Table]
+) -> dict[QualifiedName, tuple[str, ...]]:
+    """Primary keys of exposed views and of all tables: what a hidden junction joins is
+    hidden, but its tables are known to be related."""
+    keys = {
+        QualifiedName(schema, table): tuple(name for _, name in columns)
+        for _, schema, table, _, columns in raw["primary_keys"]
+    }
+    return keys | {name: table.primary_key for name, table in tables.items()}
 
 
 def _view_keys(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy.schema_cache.catalog_json import catalog_json_sql
 from proxy.schema_cache.source_names import TEXT_RUNNERS
 
 FIRST_OF_USERS: Final = 16384
@@ -279,6 +280,7 @@ def facts_sql(server_version: int) -> str:
         _FREE_ROLES,
     )
     columns = ",".join(
-        f"\n({query}) as {name}" for name, query in zip(FACTS, queries, strict=True)
+        f"\n{catalog_json_sql(query)} as {name}"
+        for name, query in zip(FACTS, queries, strict=True)
     )
     return f"{_COMMON.format(runners=TEXT_RUNNERS)} select {columns}"

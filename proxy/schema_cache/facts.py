@@ -7,7 +7,6 @@ goes with the schema cache of the same moment; `proxy.lineage.dependencies` and
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, Literal
 
+from proxy.schema_cache.catalog_json import read_catalog_json
 from proxy.schema_cache.fact_queries import FACTS
 from proxy.schema_cache.function_bodies import hints, read_body
 from proxy.schema_cache.model import QualifiedName, Volatility
@@ -182,7 +182,7 @@ def declared_tags(
 def read_facts(row: Sequence[bytes | str | None]) -> Facts:
     """The facts of `row`, whose values belong to `FACTS`, one by one."""
     raw = {
-        name: json.loads(text) if text is not None else []
+        name: read_catalog_json(text) if text is not None else []
         for name, text in zip(FACTS, row, strict=True)
     }
     relations = _relations(raw)

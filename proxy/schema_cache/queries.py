@@ -17,6 +17,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+from proxy.schema_cache.catalog_json import catalog_json_sql
+
 SETTINGS: Final = (("search_path", ""), ("jit", "off"))
 
 VERSION: Final = "select current_setting('server_version_num')::int"
@@ -317,6 +319,10 @@ CONCERNS: Final = (
 @cache
 def role_settings_sql(server_version: int) -> str:
     """The statement that reads the concern `role_settings` alone; without parameters."""
+    return f"select {catalog_json_sql(_role_settings(server_version))}"
+
+
+def _role_settings(server_version: int) -> str:
     privileged = _OR_PRIVILEGED if server_version >= _PARAMETER_PRIVILEGES else ""
     return "".join((_ROLE_SETTINGS_HEAD, privileged, _ROLE_SETTINGS_TAIL))
 
@@ -334,9 +340,10 @@ def introspection_sql(server_version: int) -> str:
         _COMPUTED_RELATIONSHIPS,
         _REPRESENTATIONS,
         _HANDLERS,
-        role_settings_sql(server_version),
+        _role_settings(server_version),
     )
     columns = ",".join(
-        f"\n({query}) as {concern}" for concern, query in zip(CONCERNS, queries, strict=True)
+        f"\n{catalog_json_sql(query)} as {concern}"
+        for concern, query in zip(CONCERNS, queries, strict=True)
     )
     return "".join((_COMMON, "select ", columns))

@@ -17,24 +17,28 @@ from proxy.sql.writer import array_literal, qualified
 
 _READ: Final = """
 with said (name, value, rank) as (
-    select split_part(line, '=', 1), substr(line, strpos(line, '=') + 1),
+    select pg_catalog.split_part(line, '=', 1),
+           pg_catalog.substr(line, pg_catalog.strpos(line, '=') + 1),
            case when setdatabase = 0 then 2 else 1 end
     from pg_catalog.pg_db_role_setting as kept
-    cross join lateral unnest(kept.setconfig) as line
+    cross join lateral pg_catalog.unnest(kept.setconfig) as line
     where kept.setrole = (
             select oid from pg_catalog.pg_roles where rolname = current_user
         )
       and kept.setdatabase in (
-            0, (select oid from pg_catalog.pg_database where datname = current_database())
+            0, (
+                select oid from pg_catalog.pg_database
+                where datname = pg_catalog.current_database()
+            )
         )
     union all
-    select name, current_setting(name, true), 3
-    from unnest($1::text[]) as name
+    select name, pg_catalog.current_setting(name, true), 3
+    from pg_catalog.unnest($1::pg_catalog.text[]) as name
     where $2::boolean
 )
 select distinct on (name) name, value
 from said
-where name = any ($1::text[]) and value is not null
+where name = any ($1::pg_catalog.text[]) and value is not null
 order by name, rank
 """
 
@@ -73,4 +77,4 @@ def _call(function: str) -> str:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

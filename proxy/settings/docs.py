@@ -49,6 +49,7 @@ _TITLES = {
     "pool": "All apps' connections",
     "jwt": "Tokens",
     "openapi": "OpenAPI",
+    "csv": "CSV",
     "server": "Server",
     "admin": "Admin server",
     "client": "Errors",

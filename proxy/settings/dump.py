@@ -1,7 +1,7 @@
 """Settings as text: what `--dump-config` and `--example` print.
 
-In: `Settings`, or the table alone. Out: a configuration file. A dump of everything, read
-back, gives the same settings.
+In: `Settings`, or the table alone. Out: a configuration file, written as PostgREST writes it.
+A dump of everything, read back, gives the same settings.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 from pool.dsn import is_showable
+from proxy.auth.role_claim import with_quoted_keys
 from proxy.settings.model import TABLE, Setting, Settings
 from proxy.settings.tables import NamedApp, settings_of_app
 
@@ -111,6 +112,10 @@ def _literal(setting: Setting, value: Any) -> str:
     if value is None:
         return '""'
     text = setting.facts.kind.show(value)
+    if isinstance(value, tuple):
+        text = ",".join(value)
+    elif setting.attribute == "jwt_role_claim_key":
+        text = with_quoted_keys(text)
     return _quote(text) if setting.facts.kind.quoted else text
 
 

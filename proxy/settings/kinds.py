@@ -25,7 +25,8 @@ class Kind:
 
     `label` names it in the documentation, `example` is a value as text, `quoted` says that
     a file writes it in quotes. `show` is the inverse of `read`: the text of a value.
-    `blank_is_value` tells the settings for which "" means something else than "not set".
+    `blank_is_value` tells the settings for which "" means something else than "not set",
+    `numeric` those for which `true` means "not set", as in PostgREST.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Kind:
     show: Callable[[Any], str] = str
     quoted: bool = True
     blank_is_value: bool = False
+    numeric: bool = False
 
 
 _TRUE: Final = frozenset({"true", "on"})
@@ -134,7 +136,7 @@ def whole_number(
             raise ValueError(f"is more than {at_most}")
         return value
 
-    return Kind(label, str(example), read, quoted=False)
+    return Kind(label, str(example), read, quoted=False, numeric=True)
 
 
 def text(example: str) -> Kind:
@@ -166,7 +168,14 @@ def names(example: str, *, blank_is_value: bool = False) -> Kind:
 
 def seconds(example: float) -> Kind:
     """A span of time, fractions allowed."""
-    return Kind("seconds", f"{example:g}", _seconds, lambda value: f"{value:g}", quoted=False)
+    return Kind(
+        "seconds",
+        f"{example:g}",
+        _seconds,
+        lambda value: f"{value:g}",
+        quoted=False,
+        numeric=True,
+    )
 
 
 def positive(example: float) -> Kind:

@@ -43,7 +43,10 @@ class Layer:
                 name, raw = key, self.written[key]
             else:
                 continue
-            if raw != "" or setting.facts.kind.blank_is_value:
+            kind = setting.facts.kind
+            if isinstance(raw, bool) and kind.numeric:
+                return name, None
+            if raw != "" or kind.blank_is_value:
                 return name, raw
             if self.blank_is_default:
                 return name, None

@@ -210,8 +210,11 @@ def _example(setting: Setting, name: str) -> str:
 
 
 def _unknown(layer: Layer, known: Mapping[str, Setting]) -> Iterator[str]:
-    for key in layer.written:
-        if key not in known and not key.startswith(_PREFIXES):
+    for key, raw in layer.written.items():
+        if key in known:
+            if isinstance(raw, bool) and known[key].facts.kind.numeric:
+                yield f"{key} is a number: '{str(raw).lower()}' counts as not set"
+        elif not key.startswith(_PREFIXES):
             yield _not_a_setting(key, known)
     variables = {
         layer.variable_prefix + key.upper().replace("-", "_"): row for key, row in known.items()

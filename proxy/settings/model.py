@@ -873,6 +873,16 @@ class Settings:
             own=True,
         ),
     ] = False
+    csv_plain_backslashes: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Write a backslash in CSV as it is, as RFC 4180 has it. Not set, it is doubled, as"
+            " in PostgREST.",
+            in_database=True,
+            own=True,
+        ),
+    ] = False
     url_use_legacy_target_names: Annotated[
         bool,
         Facts(

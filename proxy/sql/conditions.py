@@ -15,7 +15,7 @@ from proxy.plan.model import (
 )
 from proxy.request.operators import OPERATORS
 from proxy.schema_cache.model import QualifiedName
-from proxy.sql.writer import Writer, array_literal, column, identifier
+from proxy.sql.writer import Writer, array_literal, column, known_type, row
 
 _IS = {
     "null": "NULL",
@@ -31,15 +31,19 @@ _NULLS = {"nullsfirst": " NULLS FIRST", "nullslast": " NULLS LAST", None: ""}
 def field_sql(writer: Writer, source: QualifiedName, field: FieldRef) -> str:
     """The field's value, without its output representation."""
     if field.whole_row:
-        return identifier(source.name)
+        return "TRUE"
     value = column(source, field.name)
     if field.path:
-        value = f"to_jsonb({value})" if field.to_json else value
+        value = f"pg_catalog.to_jsonb({value})" if field.to_json else value
+        is_json = True
         for step in field.path:
-            operand = writer.bind(step.operand)
-            value += f"{step.arrow}{operand}{'::int' if step.is_index else ''}"
+            operand = writer.bind(step.operand) + ("::int" if step.is_index else "")
+            # Behind ->> there is text, and PostgreSQL has no arrow for it.
+            arrow = f" OPERATOR(pg_catalog.{step.arrow}) " if is_json else step.arrow
+            value += f"{arrow}{operand}"
+            is_json = is_json and step.arrow == "->"
     if field.tsvector:
-        return f"to_tsvector({_language(writer, field.language)}{value})"
+        return f"pg_catalog.to_tsvector({_language(writer, field.language)}{value})"
     return value
 
 
@@ -55,10 +59,12 @@ def condition_sql(writer: Writer, source: QualifiedName, condition: Condition) -
                 condition_sql(writer, source, child) for child in children
             )
             return f"{'NOT ' if negated else ''}({joined})"
-        case EmbedIsNull(alias, negated):
+        case EmbedIsNull(alias, negated, is_array):
             # DISTINCT FROM looks at the embed as one value; IS NULL would also hold for
             # a row whose columns all happen to be null.
-            return f"{identifier(alias)} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
+            embed = QualifiedName("", alias)
+            rows = column(embed, alias) if is_array else row(embed)
+            return f"{rows} IS {'' if negated else 'NOT '}DISTINCT FROM NULL"
         case Comparison():
             return _comparison_sql(writer, source, condition)
 
@@ -78,11 +84,13 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
             return f"{left} IS DISTINCT FROM {writer.bind(value)}"
         case "fts":
             language = _language(writer, operation.language)
-            return f"{left} @@ {operator.sql}({language}{writer.bind(value)})"
+            return f"{left} @@ pg_catalog.{operator.sql}({language}{writer.bind(value)})"
         case "pattern":
             right = writer.bind(pattern_argument(value))
         case _:
-            right = _represented(field, writer.bind(value))
+            right = _represented(
+                field, writer.bind(value), "[]" if operation.quantifier else ""
+            )
     if operation.quantifier is not None:
         right = f"{operation.quantifier.upper()}({right})"
     return f"{left} {operator.sql} {right}"
@@ -99,15 +107,29 @@ def list_argument(values: str | tuple[str, ...]) -> str:
     return array_literal(() if values in ("", ("",)) else values)
 
 
-def _represented(field: FieldRef, value: str) -> str:
-    return value if field.transform is None else f"{field.transform}({value})"
+def _represented(field: FieldRef, value: str, dimensions: str) -> str:
+    if field.transform is not None:
+        return f"{field.transform}({value})"
+    is_alias = _is_alias_of_oid(field)
+    return f"{value}::{known_type(field.type)}{dimensions}" if is_alias else value
+
+
+def _is_alias_of_oid(field: FieldRef) -> bool:
+    """Whether a name of a database object is meant, which PostgreSQL would take for the
+    number that it compares by (its docs: "Object Identifier Types")."""
+    return field.type.startswith("reg") and "[" not in field.type and not field.path
 
 
 def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
     bound = writer.bind(list_argument(values))
+    is_array = field.type.endswith("[]") and not field.path
+    if field.transform is None and (is_array or _is_alias_of_oid(field)):
+        # An array of arrays would be taken for all of their elements.
+        texts = f"pg_catalog.unnest({bound}::pg_catalog.text[]) AS v(v)"
+        return f"(SELECT v.v::{known_type(field.type)} FROM {texts})"
     if field.transform is None:
         return f"({bound})"
-    return f"(SELECT {field.transform}(unnest({bound}::text[])))"
+    return f"(SELECT {field.transform}(pg_catalog.unnest({bound}::pg_catalog.text[])))"
 
 
 def join_sql(join: JoinCondition) -> str:

@@ -8,12 +8,12 @@ transaction's search_path shortens them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pool.model import Row, Statement
+from proxy.schema_cache.catalog_json import catalog_json_sql, read_catalog_json
 from proxy.schema_cache.model import Parameter, Volatility
 
 InspectMode = Literal["follow-privileges", "ignore-privileges", "disabled"]
@@ -73,7 +73,7 @@ _FUNCTIONS: Final = """\
                'required', i.place <= p.pronargs - p.pronargdefaults,
                'variadic', i.mode = 'v')
              ORDER BY i.place) AS parameters,
-           count(*) - count(i.name) AS unnamed,
+           pg_catalog.count(*) - pg_catalog.count(i.name) AS unnamed,
            (pg_catalog.array_agg(i.type ORDER BY i.place))[1] AS first_type
       FROM (
         SELECT x.name, x.type, coalesce(x.mode, 'i') AS mode,
@@ -105,10 +105,8 @@ def inspect_statement(schema: str, mode: InspectMode) -> Statement:
     members = f"'description', {_COMMENT}"
     if mode == "follow-privileges":
         members += f", 'tables', {_TABLES}, 'functions', {_FUNCTIONS}"
-    sql = (
-        f"SELECT pg_catalog.json_build_object({members})"
-        " FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
-    )
+    found = catalog_json_sql(f"pg_catalog.json_build_object({members})")
+    sql = f"SELECT {found} AS found FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
     return Statement(sql, (schema,))
 
 
@@ -119,7 +117,7 @@ def read_inspection(rows: Sequence[Row]) -> Inspection:
     """The answer to `inspect_statement`."""
     if not rows:
         return Inspection()
-    answer = json.loads(rows[0][0])
+    answer = read_catalog_json(rows[0][0])
     return Inspection(
         description=answer["description"],
         tables=frozenset(answer.get("tables") or ()),

@@ -24,61 +24,63 @@ from proxy.schema_cache.model import (
     Relationship,
 )
 from proxy.sql.conditions import condition_sql, field_sql, join_sql, order_sql
-from proxy.sql.writer import Writer, column, identifier, qualified, type_name
+from proxy.sql.writer import Writer, column, columns, identifier, qualified, row, type_name
 
 _STAR = Selected(FieldRef("*"))
 
 
-def select_sql(writer: Writer, plan: ReadPlan, embedded: Embed | None = None) -> str:
-    """The plan's rows; `embedded` tells how its parent embeds it."""
-    source = _reference(plan, embedded)
+def select_sql(
+    writer: Writer, plan: ReadPlan, embedded: Embed | None = None, *, grouped: bool = False
+) -> str:
+    """The plan's rows; `embedded` tells how its parent embeds it, `grouped` whether what
+    it spreads is grouped by above it."""
+    source = plan.reference
     fields = plan.select if plan.select or plan.embeds else (_STAR,)
-    columns = [_selected_sql(writer, source, item) for item in fields]
-    columns += [
+    grouped = grouped or plan.is_grouped
+    shown = [_selected_sql(writer, source, item) for item in fields]
+    shown += [
         _selected_sql(writer, QualifiedName("", at) if at else source, item)
         for at, item in plan.extra_select
     ]
     for embed in plan.embeds:
-        columns += _embed_columns(embed, grouped=plan.is_grouped)
+        shown += _embed_columns(embed, grouped=grouped)
     rows = _from_sql(plan, embedded)
-    joins = "".join(_join_sql(writer, embed) for embed in plan.embeds)
+    joins = "".join(_join_sql(writer, embed, grouped=grouped) for embed in plan.embeds)
     where = [condition_sql(writer, source, condition) for condition in plan.where]
     where += [join_sql(join) for join in plan.join_conditions]
     return (
-        f"SELECT {', '.join(columns)}{rows}{joins}"
+        f"SELECT {', '.join(shown)}{rows}{joins}"
         + (f" WHERE {' AND '.join(where)}" if where else "")
-        + _group_sql(writer, source, plan)
+        + _group_sql(plan)
         + order_sql(writer, source, plan.order)
         + _limit_sql(writer, plan.range)
     )
 
 
-def _reference(plan: ReadPlan, embedded: Embed | None) -> QualifiedName:
-    """How the plan's columns are qualified."""
-    if plan.alias is not None:
-        return QualifiedName("", plan.alias)
-    if embedded and isinstance(embedded.relationship, ComputedRelationship):
-        return QualifiedName("", embedded.relationship.function.name)
-    return plan.source
-
-
 def _from_sql(plan: ReadPlan, embedded: Embed | None) -> str:
-    alias = "" if plan.alias is None else f" AS {identifier(plan.alias)}"
     relationship = embedded.relationship if embedded else None
     if embedded and isinstance(relationship, ComputedRelationship):
         # The cast picks the right overload when the rows come from a CTE.
-        parent = f"{identifier(embedded.parent)}::{qualified(relationship.table)}"
-        return f" FROM {qualified(relationship.function)}({parent}){alias}"
-    rows = f" FROM {qualified(plan.source)}{alias}"
-    if isinstance(relationship, Relationship) and relationship.junction is not None:
-        rows += f", {qualified(relationship.junction.table)}"
+        parent = f"({row(embedded.parent)})::{qualified(relationship.table)}"
+        rows = f"{qualified(relationship.function)}({parent})"
+        return f" FROM {rows}{_alias_sql(plan.alias)}"
+    rows = f" FROM {qualified(plan.source)}{_alias_sql(plan.alias)}"
+    if embedded and isinstance(relationship, Relationship) and relationship.junction:
+        junction = qualified(relationship.junction.table)
+        rows += f", {junction}{_alias_sql(embedded.junction_alias)}"
     return rows
 
 
+def _alias_sql(alias: str | None) -> str:
+    return "" if alias is None else f" AS {identifier(alias)}"
+
+
 def _selected_sql(writer: Writer, source: QualifiedName, item: Selected) -> str:
-    value = field_sql(writer, source, item.field)
-    if item.field.transform is not None:
-        value = f"{item.field.transform}({value})"
+    field = item.field
+    every = field.name == "*" and not (field.path or field.whole_row)
+    value = row(source) if every else field_sql(writer, source, field)
+    if field.transform is not None:
+        value = f"{field.transform}({value})"
     if item.cast is not None:
         value = f"CAST({value} AS {type_name(item.cast)})"
     value = _aggregated(value, item.aggregate, item.aggregate_cast)
@@ -88,69 +90,68 @@ def _selected_sql(writer: Writer, source: QualifiedName, item: Selected) -> str:
 def _aggregated(value: str, aggregate: Aggregate | None, cast: str | None) -> str:
     if aggregate is None:
         return value
-    value = f"{aggregate}({value})"
+    # The others may be an extension's, for a type of its own.
+    function = "pg_catalog.count" if aggregate == "count" else aggregate
+    value = f"{function}({value})"
     return value if cast is None else f"CAST({value} AS {type_name(cast)})"
 
 
 def _embed_columns(embed: Embed, *, grouped: bool) -> list[str]:
-    alias, name = identifier(embed.alias), identifier(embed.name)
-    # json has no equality, so it can't be grouped by; jsonb can.
-    cast = "::jsonb" if grouped else ""
+    if embed.shape in ("spread_one", "spread_many"):
+        return [_spread_column(embed.alias, item) for item in embed.fields]
+    if embed.hidden:
+        return []
+    source = QualifiedName("", embed.alias)
     if embed.shape == "object":
-        return [] if embed.hidden else [f"row_to_json({alias}.*){cast} AS {name}"]
-    if embed.shape == "array":
-        array = f"coalesce({alias}.{alias}, '[]'){cast}"
-        return [] if embed.hidden else [f"{array} AS {name}"]
-    return [_spread_column(embed.alias, item) for item in embed.fields]
+        value = f"pg_catalog.row_to_json({row(source)})"
+    else:
+        value = f"coalesce({column(source, embed.alias)}, '[]')"
+    # json has no equality, so it can't be grouped by; jsonb can.
+    cast = "::pg_catalog.jsonb" if grouped else ""
+    return [f"{value}{cast} AS {identifier(embed.name)}"]
 
 
 def _spread_column(alias: str, item: SpreadField) -> str:
-    value = column(QualifiedName("", alias), item.name)
+    value = columns(QualifiedName("", alias), (item.name,))
     value = _aggregated(value, item.aggregate, item.aggregate_cast)
     return value if item.alias is None else f"{value} AS {identifier(item.alias)}"
 
 
-def _join_sql(writer: Writer, embed: Embed) -> str:
+def _join_sql(writer: Writer, embed: Embed, *, grouped: bool) -> str:
     kind = "INNER" if embed.join == "inner" else "LEFT"
-    alias = identifier(embed.alias)
-    rows = select_sql(writer, embed.node, embed)
-    if embed.shape in ("object", "spread_one"):
+    alias, source = identifier(embed.alias), QualifiedName("", embed.alias)
+    grouped = grouped and embed.shape == "spread_one"
+    rows = select_sql(writer, embed.node, embed, grouped=grouped)
+    if not embed.is_array:
         return f" {kind} JOIN LATERAL ({rows}) AS {alias} ON TRUE"
-    gathered = [f"json_agg({alias}) AS {alias}"]
+    gathered = [f"pg_catalog.json_agg({row(source)}) AS {alias}"]
     if embed.shape == "spread_many":
-        source = QualifiedName("", embed.alias)
         gathered += [
-            f"coalesce(json_agg({column(source, item.name)}"
-            f"{order_sql(writer, source, embed.node.spread_order)}), '[]')::jsonb"
+            f"coalesce(pg_catalog.json_agg({columns(source, (item.name,))}"
+            f"{order_sql(writer, source, embed.node.spread_order)}), '[]')::pg_catalog.jsonb"
             f" AS {identifier(item.alias or item.name)}"
             for item in embed.fields
         ]
-    on = f"{alias}.{alias} IS NOT NULL" if embed.join == "inner" else "TRUE"
+    on = f"{column(source, embed.alias)} IS NOT NULL" if embed.join == "inner" else "TRUE"
     return (
         f" {kind} JOIN LATERAL (SELECT {', '.join(gathered)} FROM ({rows}) AS {alias})"
         f" AS {alias} ON {on}"
     )
 
 
-def _group_sql(writer: Writer, source: QualifiedName, plan: ReadPlan) -> str:
+def _group_sql(plan: ReadPlan) -> str:
+    """Groups by what is no aggregate, told by its place in the select list: a name there
+    might be that of a column, and an expression with parameters equals no other."""
     if not plan.is_grouped:
         return ""
-    terms = [
-        identifier(item.alias)
-        if item.alias is not None
-        else field_sql(writer, source, item.field)
-        for item in plan.select
-        if item.aggregate is None
-    ]
+    grouped = [item.aggregate is None for item in plan.select]
     for embed in plan.embeds:
-        if embed.shape in ("object", "array"):
-            terms += [] if embed.hidden else [identifier(embed.name)]
-        else:
-            alias = QualifiedName("", embed.alias)
-            terms += [
-                column(alias, item.name) for item in embed.fields if item.aggregate is None
-            ]
-    return f" GROUP BY {', '.join(terms)}" if terms else ""
+        if embed.shape in ("spread_one", "spread_many"):
+            grouped += [item.aggregate is None for item in embed.fields]
+        elif not embed.hidden:
+            grouped.append(True)
+    places = [str(place) for place, is_grouped in enumerate(grouped, start=1) if is_grouped]
+    return f" GROUP BY {', '.join(places)}" if places else ""
 
 
 def _limit_sql(writer: Writer, rows: Range) -> str:
@@ -169,7 +170,7 @@ def count_sql(writer: Writer, plan: ReadPlan, embedded: Embed | None = None) -> 
     Embeds are only looked at where they decide (`!inner`, null filters): as EXISTS, where
     a limit only matters when it can leave nothing.
     """
-    source = _reference(plan, embedded)
+    source = plan.reference
     rows = _from_sql(plan, embedded)
     where = [_counted(writer, source, plan, condition) for condition in plan.where]
     where += [join_sql(join) for join in plan.join_conditions]
@@ -190,7 +191,7 @@ def _counted(
     writer: Writer, source: QualifiedName, plan: ReadPlan, condition: Condition
 ) -> str:
     match condition:
-        case EmbedIsNull(alias, negated):
+        case EmbedIsNull(alias, negated, _):
             embed = next(embed for embed in plan.embeds if embed.alias == alias)
             found = f"EXISTS ({count_sql(writer, embed.node, embed)})"
             return found if negated else f"NOT {found}"

@@ -2,10 +2,16 @@
 
 Out: a `Statement` that answers one row: `total` rows that match (null when not counted),
 `page` rows in the answer, `body`, the response GUCs `response_headers` and
-`response_status`; for writes also `location`, a JSON array of [column, value] pairs that
-find the created row, and `inserted`, how many rows an upsert inserted; for by-key updates
-`matching`, the counts of `proxy.sql.write.matching_sql`. PostgreSQL makes the body, so that
-the rows never pass through Python.
+`response_status`, empty or null when not set; for writes also `location`, a JSON array of
+[column, value] pairs that find the created row, and for upserts `inserted`, how many rows
+were inserted; for by-key updates `matching`, the counts of
+`proxy.sql.write.matching_sql`. PostgreSQL makes the body, so that the rows never pass
+through Python.
+
+Names of ours are written so that none of a user's can be taken for them (`plan.names`), and
+PostgreSQL's functions, operators and types with their schema. Only what a request itself
+asks for, an operator of a filter, an aggregate, a cast, is looked up in the search path, for
+it may be an extension's.
 """
 
 from __future__ import annotations
@@ -30,11 +36,23 @@ from proxy.sql.read import count_sql, select_sql
 from proxy.sql.write import keyed_payload_sql, matching_sql, mutation_sql
 from proxy.sql.writer import Writer, array_literal, qualified
 
-_HEADERS = "nullif(current_setting('response.headers', true), '') AS response_headers"
-_STATUS = "nullif(current_setting('response.status', true), '') AS response_status"
-_INSERTED = "nullif(current_setting('pgrst.inserted', true), '')::int AS inserted"
-_NO_LOCATION = "NULL::json AS location"
-_NO_INSERTED = "NULL::int AS inserted"
+_HEADERS = "pg_catalog.current_setting('response.headers', true) AS response_headers"
+_STATUS = "pg_catalog.current_setting('response.status', true) AS response_status"
+_NO_LOCATION = "NULL::pg_catalog.json AS location"
+"""PostgREST has a column there too, and in plans columns are known by their place."""
+_INSERTED = "pg_catalog.current_setting('pgrst.inserted', true) AS inserted"
+
+
+_CSV_HEADER = (
+    "(SELECT coalesce(pg_catalog.string_agg("
+    "CASE WHEN f.key OPERATOR(pg_catalog.~) '[\",\\r\\n]' THEN pg_catalog.concat("
+    "'\"', pg_catalog.replace(f.key, '\"', '\"\"'), '\"') ELSE f.key END, ','), '')"
+    " FROM pg_catalog.json_object_keys("
+    "(SELECT pg_catalog.row_to_json(r.*) FROM pgrst_rows AS r LIMIT 1)) AS f(key))"
+)
+# A row's own text form is CSV, but in brackets and with backslashes doubled.
+_CSV_LINE = "pg_catalog.left(pg_catalog.substr((pgrst_page.*)::pg_catalog.text, 2), -1)"
+_PLAIN_CSV_LINE = f"pg_catalog.replace({_CSV_LINE}, E'\\\\\\\\', E'\\\\')"
 
 
 def main_statement(
@@ -72,7 +90,7 @@ def _write_sql(writer: Writer, plan: TableWrite, locates: bool) -> str:
         matching = f"{matching_sql(mutation)} AS matching"
     shows_rows = plan.answering.handler.kind != "none"
     rows = select_sql(writer, plan.read) if shows_rows else f"SELECT * FROM {SOURCE}"
-    location, inserted = _NO_LOCATION, _NO_INSERTED
+    location, inserted = _NO_LOCATION, None
     if isinstance(mutation, InsertPlan):
         if locates:
             location = _location(writer, mutation.primary_key)
@@ -132,7 +150,7 @@ def _answer_sql(
         f"{total} AS total",
         f"{page} AS page",
         location,
-        f"{_body(answering.handler, function)} AS body",
+        f"{_body(answering, function)} AS body",
         _HEADERS,
         _STATUS,
         inserted,
@@ -146,28 +164,30 @@ def _answer_sql(
 def _location(writer: Writer, primary_key: tuple[str, ...]) -> str:
     keys = writer.bind(array_literal(primary_key))
     return (
-        "CASE WHEN pg_catalog.count(*) = 1 THEN ("
-        "SELECT json_agg(json_build_array(key, coalesce('eq.' || value, 'is.null')))"
-        f" FROM json_each_text((SELECT row_to_json(s) FROM {SOURCE} AS s LIMIT 1))"
-        f" WHERE key = ANY ({keys}::text[])) END AS location"
+        "CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 1 THEN ("
+        "SELECT pg_catalog.json_agg(pg_catalog.json_build_array("
+        "f.key, coalesce('eq.' OPERATOR(pg_catalog.||) f.value, 'is.null')))"
+        " FROM pg_catalog.json_each_text(("
+        f"SELECT pg_catalog.row_to_json(s.*) FROM {SOURCE} AS s LIMIT 1)) AS f(key, value)"
+        f" WHERE f.key OPERATOR(pg_catalog.=) ANY ({keys}::pg_catalog.text[])"
+        ") END AS location"
     )
 
 
-def _body(handler: MediaHandler, function: Function | None) -> str:
+def _body(answering: Answering, function: Function | None) -> str:
+    handler = answering.handler
     match handler.kind:
         case "none":
-            return "''::text"
+            return "''::pg_catalog.text"
         case "csv":
-            return (
-                "(SELECT coalesce(string_agg(key, ','), '') FROM json_object_keys("
-                "(SELECT row_to_json(r) FROM pgrst_rows AS r LIMIT 1)) AS key) || E'\\n' ||"
-                " coalesce(string_agg(substring(pgrst_page::text, 2,"
-                " length(pgrst_page::text) - 2), E'\\n'), '')"
-            )
+            line = _PLAIN_CSV_LINE if answering.plain_csv else _CSV_LINE
+            lines = f"coalesce(pg_catalog.string_agg({line}, E'\\n'), '')"
+            return f"pg_catalog.concat({_CSV_HEADER}, E'\\n', {lines})"
         case "geojson":
             return (
-                "json_build_object('type', 'FeatureCollection', 'features',"
-                " coalesce(json_agg(ST_AsGeoJSON(pgrst_page)::json), '[]'))"
+                "pg_catalog.json_build_object('type', 'FeatureCollection', 'features',"
+                " coalesce(pg_catalog.json_agg("
+                "ST_AsGeoJSON(pgrst_page.*)::pg_catalog.json), '[]'))"
             )
         case "custom":
             return _custom_body(handler, function)
@@ -181,19 +201,19 @@ def _body(handler: MediaHandler, function: Function | None) -> str:
 
 
 def _json_body(scalar: bool, *, first: bool, strip_nulls: bool) -> str:
-    rows = f"json_agg(pgrst_page{'.pgrst_scalar' if scalar else ''})"
-    rows = f"{rows}->0" if first else rows
-    rows = f"json_strip_nulls({rows})" if strip_nulls else rows
+    rows = f"pg_catalog.json_agg(pgrst_page.{'pgrst_scalar' if scalar else '*'})"
+    rows = f"({rows} OPERATOR(pg_catalog.->) 0)" if first else rows
+    rows = f"pg_catalog.json_strip_nulls({rows})" if strip_nulls else rows
     return f"coalesce({rows}, '{'null' if first else '[]'}')"
 
 
 def _custom_body(handler: MediaHandler, function: Function | None) -> str:
     assert handler.function is not None
-    argument = "pgrst_page"
+    argument = "pgrst_page.*"
     if function is not None and function.returns_scalar:
-        argument += ".pgrst_scalar"
+        argument = "pgrst_page.pgrst_scalar"
     elif handler.target is not None:
-        argument += f"::{qualified(handler.target)}"
+        argument = f"({argument})::{qualified(handler.target)}"
     return f"{qualified(handler.function)}({argument})"
 
 

@@ -14,11 +14,14 @@ from proxy.plan.model import (
 )
 from proxy.schema_cache.model import QualifiedName
 from proxy.sql.conditions import condition_sql
-from proxy.sql.writer import Writer, column, identifier, literal, qualified
+from proxy.sql.writer import Writer, column, columns, identifier, known_type, literal, qualified
 
 _BODY = QualifiedName("", "pgrst_body")
 _RECORD = QualifiedName("", "_")
 _PAYLOAD = QualifiedName("", "pgrst_payload")
+_TARGET = QualifiedName("", "pgrst_target")
+_BESIDE_TARGET = ("excluded", _BODY.name)
+"""What else goes by a name in a write, where its table is to be named."""
 
 
 def mutation_sql(writer: Writer, plan: MutatePlan) -> str:
@@ -31,6 +34,13 @@ def mutation_sql(writer: Writer, plan: MutatePlan) -> str:
         case DeletePlan(table, where, returning):
             conditions = _where_sql(writer, table, where)
             return f"DELETE FROM {qualified(table)}{conditions}{_returning(table, returning)}"
+
+
+def _target(table: QualifiedName) -> tuple[str, QualifiedName]:
+    """The table to write as SQL, and how its columns are qualified."""
+    if table.name in _BESIDE_TARGET:
+        return f"{qualified(table)} AS {qualified(_TARGET)}", _TARGET
+    return qualified(table), table
 
 
 def keyed_payload_sql(writer: Writer, plan: UpdatePlan) -> str:
@@ -51,7 +61,7 @@ def matching_sql(plan: UpdatePlan) -> str:
         f"(SELECT DISTINCT {keys} FROM {SOURCE}) AS met",
     )
     counts = ", ".join(f"(SELECT pg_catalog.count(*) FROM {rows})" for rows in counted)
-    return f"json_build_array({counts})"
+    return f"pg_catalog.json_build_array({counts})"
 
 
 def record_sql(
@@ -69,28 +79,35 @@ def record_sql(
     column names with their default expressions, for keys a row leaves out.
     """
     # As text, jsonb too goes to the server as the very bytes that came.
-    kind, cast_to = ("json", "json") if defaults is None else ("jsonb", "text::jsonb")
+    kind = "json" if defaults is None else "jsonb"
+    cast_to = "pg_catalog.json" if defaults is None else "pg_catalog.text::pg_catalog.jsonb"
     if not fields and not is_array:
         return "(SELECT) pgrst_body"  # `{}`: one row of nothing but defaults
     payload = f"{writer.bind(body)}::{cast_to}"
     if not fields:
-        return f"(SELECT FROM {kind}_array_elements({payload})) pgrst_body"
-    columns = ", ".join(
+        return f"(SELECT FROM pg_catalog.{kind}_array_elements({payload})) pgrst_body"
+    shown = ", ".join(
         column(_RECORD, name)
         if cast is None
         else f"{cast}({column(_RECORD, name)}) AS {identifier(name)}"
         for name, _, cast in fields
     )
-    record = ", ".join(f"{identifier(name)} {type_}" for name, type_, _ in fields)
+    record = ", ".join(f"{identifier(name)} {known_type(type_)}" for name, type_, _ in fields)
     if defaults is None:
-        source = f"json_to_record{'set' if is_array else ''}({payload}) AS _({record})"
+        source = (
+            f"pg_catalog.json_to_record{'set' if is_array else ''}({payload}) AS _({record})"
+        )
     else:
         pairs = ", ".join(f"{literal(name)}, {value}" for name, value in defaults)
-        given = "elem" if is_array else payload
-        source = f"jsonb_to_record(jsonb_build_object({pairs}) || {given}) AS _({record})"
+        given = "elem.value" if is_array else payload
+        source = (
+            f"pg_catalog.jsonb_to_record(pg_catalog.jsonb_build_object({pairs})"
+            f" OPERATOR(pg_catalog.||) {given}) AS _({record})"
+        )
         if is_array:
-            source = f"jsonb_array_elements({payload}) AS elem, LATERAL {source}"
-    return f"(SELECT {columns} FROM {source}{' LIMIT 1' if limit else ''}) pgrst_body"
+            elements = f"pg_catalog.jsonb_array_elements({payload}) AS elem(value)"
+            source = f"{elements}, LATERAL {source}"
+    return f"(SELECT {shown} FROM {source}{' LIMIT 1' if limit else ''}) pgrst_body"
 
 
 def _payload(writer: Writer, plan: InsertPlan | UpdatePlan) -> str:
@@ -112,12 +129,10 @@ def _payload(writer: Writer, plan: InsertPlan | UpdatePlan) -> str:
 
 def _insert_sql(writer: Writer, plan: InsertPlan) -> str:
     names = [field.name for field in plan.columns]
-    columns = f"({', '.join(map(identifier, names))}) " if names else ""
+    listed = f"({', '.join(map(identifier, names))}) " if names else ""
     values = ", ".join(column(_BODY, name) for name in names)
-    sql = (
-        f"INSERT INTO {qualified(plan.table)} {columns}"
-        f"SELECT {values} FROM {_payload(writer, plan)}"
-    )
+    target, reference = _target(plan.table)
+    sql = f"INSERT INTO {target} {listed}SELECT {values} FROM {_payload(writer, plan)}"
     counts_inserts = plan.resolution == "merge-duplicates"
     where = [_count_inserted("+", "0")] if counts_inserts else []
     where += [condition_sql(writer, _BODY, condition) for condition in plan.put_filters]
@@ -126,7 +141,7 @@ def _insert_sql(writer: Writer, plan: InsertPlan) -> str:
     if plan.resolution is not None and plan.on_conflict:
         keys = ", ".join(map(identifier, plan.on_conflict))
         sql += f" ON CONFLICT ({keys}) {_on_conflict(plan, names)}"
-    return sql + _returning(plan.table, plan.returning)
+    return sql + _returning(reference, plan.returning)
 
 
 def _on_conflict(plan: InsertPlan, names: Sequence[str]) -> str:
@@ -139,28 +154,33 @@ def _on_conflict(plan: InsertPlan, names: Sequence[str]) -> str:
 def _count_inserted(sign: str, never: str) -> str:
     """Counts candidate rows up and updated ones down, in a transaction-local setting:
     what is left is how many were inserted (200 or 201). Always true."""
-    current = "coalesce(nullif(current_setting('pgrst.inserted', true), '')::int, 0)"
-    return f"set_config('pgrst.inserted', ({current} {sign} 1)::text, true) <> '{never}'"
+    current = "pg_catalog.current_setting('pgrst.inserted', true)"
+    # Empty when an earlier transaction has set it.
+    count = f"('0' OPERATOR(pg_catalog.||) coalesce({current}, ''))::int"
+    changed = f"({count} OPERATOR(pg_catalog.{sign}) 1)::pg_catalog.text"
+    return (
+        f"pg_catalog.set_config('pgrst.inserted', {changed}, true)"
+        f" OPERATOR(pg_catalog.<>) '{never}'"
+    )
 
 
 def _update_sql(writer: Writer, plan: UpdatePlan) -> str:
-    table = qualified(plan.table)
+    target, reference = _target(plan.table)
     if not plan.columns:
         # An empty SET would be no SQL; no rows, but with the columns that select names.
-        unqualified = QualifiedName("", plan.table.name)
-        names = ", ".join(column(unqualified, name) for name in plan.returning) or "NULL"
-        return f"SELECT {names} FROM {table} WHERE false"
+        names = columns(reference, plan.returning) or "NULL"
+        return f"SELECT {names} FROM {target} WHERE false"
     assignments = ", ".join(
         f"{identifier(field.name)} = {column(_BODY, field.name)}"
         for field in plan.columns
         if field.name not in plan.keys
     )
     source = f"{_PAYLOAD.name} AS {_BODY.name}" if plan.keys else _payload(writer, plan)
-    matches = [f"{column(plan.table, key)} = {column(_BODY, key)}" for key in plan.keys]
+    matches = [f"{column(reference, key)} = {column(_BODY, key)}" for key in plan.keys]
     return (
-        f"UPDATE {table} SET {assignments} FROM {source}"
-        f"{_where_sql(writer, plan.table, plan.where, matches)}"
-        f"{_returning(plan.table, plan.returning)}"
+        f"UPDATE {target} SET {assignments} FROM {source}"
+        f"{_where_sql(writer, reference, plan.where, matches)}"
+        f"{_returning(reference, plan.returning)}"
     )
 
 
@@ -175,5 +195,4 @@ def _where_sql(
 
 
 def _returning(table: QualifiedName, names: Sequence[str]) -> str:
-    columns = ", ".join(column(table, name) for name in names)
-    return f" RETURNING {columns or '1'}"
+    return f" RETURNING {columns(table, names) or '1'}"

@@ -16,6 +16,13 @@ from proxy.errors import api_error
 from proxy.schema_cache.model import QualifiedName
 
 _TYPE_NAME: Final = re.compile(r"[\w$]+(?: [\w$]+)*")
+_SPELLED_TYPES: Final = frozenset(
+    """
+    bigint bit boolean character double integer interval numeric real smallint time timestamp
+    """.split()
+)
+"""The first words of types in PostgreSQL's grammar, where `format_type` writes them (its
+docs: "Data Types")."""
 
 
 def identifier(name: str) -> str:
@@ -30,8 +37,18 @@ def qualified(name: QualifiedName) -> str:
 
 
 def column(source: QualifiedName, name: str) -> str:
-    """A column of `source`; `*` stands for all of them."""
-    return f"{qualified(source)}.{'*' if name == '*' else identifier(name)}"
+    """A column of `source`."""
+    return f"{qualified(source)}.{identifier(name)}"
+
+
+def row(source: QualifiedName) -> str:
+    """All columns of `source`: one value in an expression, each its own in a select list."""
+    return f"{qualified(source)}.*"
+
+
+def columns(source: QualifiedName, names: Iterable[str]) -> str:
+    """The columns of `source` that a plan names, where `*` stands for all of them."""
+    return ", ".join(row(source) if name == "*" else column(source, name) for name in names)
 
 
 def type_name(name: str) -> str:
@@ -44,6 +61,18 @@ def type_name(name: str) -> str:
     if _TYPE_NAME.fullmatch(words) is None:
         raise api_error("PGRST100", message=f"invalid type in a cast: {name}")
     return words
+
+
+def known_type(name: str) -> str:
+    """A type as the schema cache names it, so that no type of a user's is taken for it.
+
+    The cache was read under an empty search path, so what stands without a schema is
+    PostgreSQL's own; what its grammar spells out (`integer`) can only be that.
+    """
+    first = name.partition(" ")[0].partition("(")[0].removesuffix("[]")
+    if first in _SPELLED_TYPES or "." in name:
+        return name
+    return f"pg_catalog.{name}"
 
 
 def literal(text: str) -> str:

@@ -32,6 +32,10 @@ def run(*args: str, **environ: str) -> Result:
         ("check --dump-config", {}, "check --dump-config"),
         ("--dump-config x.conf", {}, "dump-config x.conf"),
         ("x.conf --dump-config", {}, "dump-config x.conf"),
+        ("serve x.conf --dump-config", {}, "dump-config x.conf"),
+        ("serve --dump-config x.conf", {}, "dump-config x.conf"),
+        ("serve --ready", {}, "ready"),
+        ("serve", {}, "serve"),
         ("--dump-schema", {}, "schema"),
         ("--ready x.conf", {}, "ready x.conf"),
         ("-e", {}, "example"),
@@ -72,6 +76,39 @@ def test_the_configuration_is_dumped_without_a_database(tmp_path: Path) -> None:
     assert result.stdout == dump_settings(
         Settings(db_config=False, db_pool=3, db_channel="news")
     )
+
+
+def test_the_configuration_is_dumped_while_the_database_is_away() -> None:
+    dsn = "postgresql://127.0.0.1:1/nowhere"
+    result = run("--dump-config", PGRST_DB_URI=dsn, PGRST_DB_SCHEMAS="one, two")
+    assert result.exit_code == 0
+    assert result.stdout == dump_settings(Settings(db_uri=dsn, db_schemas=("one", "two")))
+    assert result.stderr.startswith("edgerest: warning: without the database's settings: ")
+
+
+def test_a_dump_is_written_as_postgrest_writes_it() -> None:
+    dumped = dump_settings(
+        Settings(
+            db_schemas=("one", "two"),
+            jwt_role_claim_key='.a[0].b_@"."[?(@ == ".c")]'.replace('"."', '."x.y"'),
+            server_cors_allowed_origins=("http://a", "http://b"),
+        )
+    ).splitlines()
+    assert 'db-schemas = "one,two"' in dumped
+    assert 'server-cors-allowed-origins = "http://a,http://b"' in dumped
+    path = r".\"a\"[0].\"b_@\".\"x.y\"[?(@ == \".c\")]"
+    assert f'jwt-role-claim-key = "{path}"' in dumped
+
+
+def test_true_is_no_number_and_counts_as_not_set(tmp_path: Path) -> None:
+    config = tmp_path / "c"
+    config.write_text("db-config = false\ndb-max-rows = true\ndb-pool = false")
+    result = run("dump-config", str(config))
+    assert (result.exit_code, result.stdout) == (0, dump_settings(Settings(db_config=False)))
+    assert result.stderr.splitlines() == [
+        "edgerest: warning: db-max-rows is a number: 'true' counts as not set",
+        "edgerest: warning: db-pool is a number: 'false' counts as not set",
+    ]
 
 
 def test_faults_are_told_one_a_line_and_warnings_with_them(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.cli.processes import Running, run_edgerest, start_edgerest
+from tests.conftest import execute
 
 
 def environ(dsn: str, port: int = 0) -> dict[str, str]:
@@ -64,10 +66,34 @@ def test_a_port_in_use(postgres: EmbeddedPostgres) -> None:
     assert "Traceback" not in found.stderr
 
 
-def test_a_database_that_will_never_let_us_in(postgres: EmbeddedPostgres) -> None:
-    found = run_edgerest("serve", **environ(postgres.dsn_for("nowhere")))
+def test_a_password_that_will_never_let_us_in(postgres: EmbeddedPostgres) -> None:
+    wrong = postgres.dsn_for(tcp=True, password="wrong")
+    found = run_edgerest("serve", **environ(wrong))
     assert found.returncode == 1
-    assert found.stderr.splitlines()[-1] == (
-        'edgerest: The database: database "nowhere" does not exist'
+    assert found.stderr.splitlines()[-1].startswith(
+        "edgerest: The database: password authentication failed for user"
     )
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    "lacks, made_by",
+    [
+        ("database", "create database comes_later"),
+        ("role", "create role comes_later superuser login"),
+    ],
+)
+def test_what_is_missing_may_come_later(
+    postgres: EmbeddedPostgres, lacks: str, made_by: str
+) -> None:
+    database, user = (
+        ("comes_later", "postgres") if lacks == "database" else ("postgres", "comes_later")
+    )
+    with start_edgerest("serve", **environ(postgres.dsn_for(database, user))) as running:
+        address = running.wait_for("API server listening on").rpartition(" ")[2]
+        assert f'{lacks} "comes_later" does not exist' in running.output
+        assert httpx.get(f"http://{address}/").status_code == 503
+        asyncio.run(execute(postgres.dsn, made_by))
+        running.wait_for("Schema cache loaded")
+        assert httpx.get(f"http://{address}/").status_code == 200
+        assert running.stop(signal.SIGTERM) == 0

@@ -83,19 +83,20 @@ def test_an_embed_finds_its_relationship(
     assert embed.shape == shape
     if join is not None:
         (condition,) = embed.node.join_conditions
+        # The child first, as PostgREST writes it: it shows in plans.
         assert (
-            condition.left.name,
-            condition.left_column,
             condition.right.name,
             condition.right_column,
+            condition.left.name,
+            condition.left_column,
         ) == join
 
 
 def test_many_to_many_joins_through_its_junction() -> None:
     (embed,) = read("/users?select=tasks(*)").embeds
     assert [(j.left.name, j.right.name) for j in embed.node.join_conditions] == [
-        ("tasks", "users_tasks"),
-        ("users", "users_tasks"),
+        ("users_tasks", "tasks"),
+        ("users_tasks", "users"),
     ]
 
 
@@ -131,11 +132,11 @@ def test_a_target_name_used_beside_an_alias_is_warned_of() -> None:
 
 def test_null_filters_speak_of_the_embed() -> None:
     plan = read("/clients?select=projects()&projects=is.null")
-    assert plan.where == (EmbedIsNull("clients_projects_1", negated=False),)
+    assert plan.where == (EmbedIsNull("clients_projects_1", negated=False, is_array=True),)
     assert plan.embeds[0].hidden
     (tree,) = read("/clients?select=projects(id)&or=(projects.not.is.null,id.eq.1)").where
     assert isinstance(tree, Connective)
-    assert tree.children[0] == EmbedIsNull("clients_projects_1", negated=True)
+    assert tree.children[0] == EmbedIsNull("clients_projects_1", negated=True, is_array=True)
 
 
 def test_aggregates_rise_through_to_one_spreads() -> None:
@@ -222,13 +223,14 @@ def test_requests_of_one_shape_share_one_statement() -> None:
 def test_the_sql_of_a_read_is_readable() -> None:
     assert statement("/projects?select=id,client:clients(name)&id=eq.5").sql == (
         "SELECT NULL::bigint AS total, pg_catalog.count(*) AS page,"
-        " coalesce(json_agg(pgrst_page), '[]') AS body,"
-        " nullif(current_setting('response.headers', true), '') AS response_headers,"
-        " nullif(current_setting('response.status', true), '') AS response_status"
+        " coalesce(pg_catalog.json_agg(pgrst_page.*), '[]') AS body,"
+        " pg_catalog.current_setting('response.headers', true) AS response_headers,"
+        " pg_catalog.current_setting('response.status', true) AS response_status"
         " FROM ("
-        'SELECT "api"."projects"."id", row_to_json("projects_client_1".*) AS "client"'
+        'SELECT "api"."projects"."id",'
+        ' pg_catalog.row_to_json("projects_client_1".*) AS "client"'
         ' FROM "api"."projects" LEFT JOIN LATERAL (SELECT "clients_1"."name"'
         ' FROM "api"."clients" AS "clients_1"'
-        ' WHERE "api"."projects"."client_id" = "clients_1"."id") AS "projects_client_1"'
+        ' WHERE "clients_1"."id" = "api"."projects"."client_id") AS "projects_client_1"'
         ' ON TRUE WHERE "api"."projects"."id" = $1) AS pgrst_page'
     )

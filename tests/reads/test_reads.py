@@ -109,6 +109,11 @@ AUTHOR_FILTERS: list[Case] = [
         "pen_names && '{\"{x}\",Countess}'",
     ),
     ("pen_names=eq.{}", "pen_names = '{}'"),
+    (
+        'pen_names=in.("{Countess,A.A.L.}",{})',
+        "pen_names in ('{Countess,A.A.L.}', '{}')",
+    ),
+    ("pen_names=not.in.({})", "pen_names <> '{}'"),
     ("active=cs.[1850,1851)", "active @> 1850"),
     ("active=ov.[1845,1850]", "active && '[1845,1850]'"),
     ("active=sl.[1890,1899]", "active << '[1890,1899]'"),
@@ -292,6 +297,29 @@ AGGREGATES: list[Case] = [
         "select id, (select json_agg(s) from (select sum(amount), count(*) from sales"
         " where book_id = books.id) s) as sales from books order by id",
     ),
+    (
+        "/sales?select=...books(author:authors!author_id(name),price.sum())",
+        "select sum(price), (select json_build_object('name', a.name) from authors a"
+        " where a.id = books.author_id)::jsonb as author from sales"
+        " join books on books.id = sales.book_id group by author",
+    ),
+    (
+        "/sales?select=count(),...books(author:authors!author_id(name))",
+        "select count(*), (select json_build_object('name', a.name) from authors a"
+        " where a.id = books.author_id)::jsonb as author from sales"
+        " join books on books.id = sales.book_id group by author",
+    ),
+    (
+        "/sales?select=count(),...books(...authors!author_id(wrote:books!author_id(id)))"
+        "&books.authors.wrote.order=id",
+        "select count(*), (select json_agg(json_build_object('id', b.id) order by b.id)"
+        " from books b where b.author_id = books.author_id)::jsonb as wrote from sales"
+        " join books on books.id = sales.book_id group by wrote",
+    ),
+    (
+        "/books?select=title:price,count()",
+        "select price as title, count(*) from books group by price",
+    ),
     ("/books?select=count()&price=gt.7", "select count(*) from books where price > 7"),
 ]
 
@@ -423,3 +451,25 @@ def test_rows_come_in_the_order_asked_for(
     query, clause = case
     response = reads.get(f"/books?select=id&{query}")
     assert response.json() == rows_of(f"select id from books {clause}")
+
+
+@pytest.mark.parametrize("zone", ["+02:00", "+0200", "+02"])
+def test_a_plus_that_became_a_space_is_told(reads: httpx.Client, zone: str) -> None:
+    lost = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{zone}")
+    assert lost.status_code == 400
+    assert lost.json()["hint"] == "In a URL + stands for a space; write it as %2B"
+    kept = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{quote(zone)}")
+    assert kept.status_code == 200
+
+
+def test_spreads_of_one_table_stand_side_by_side(reads: httpx.Client, rows_of: Rows) -> None:
+    target = (
+        "/books?select=id,...authors!author_id(a:name),...authors!editor_id(b:name)&order=id"
+    )
+    sql = (
+        "select books.id, a.name as a, b.name as b from books left join authors a"
+        " on a.id = author_id left join authors b on b.id = editor_id order by books.id"
+    )
+    answer = reads.get(target)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == rows_of(sql)

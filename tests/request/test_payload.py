@@ -305,3 +305,11 @@ def test_the_keys_of_rows_are_found(names: list[str], data: st.DataObject) -> No
     payload, columns = read(body)
     assert payload == JsonPayload(body, frozenset(names), is_array=True)
     assert columns == set(names)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
+    for header in (b"id,name", b'"id",name'):
+        payload, keys = read(b"\xef\xbb\xbf" + header + b"\n1,A\n", CSV)
+        assert payload == JsonPayload(b'[{"id":"1","name":"A"}]', keys, is_array=True)
+        assert keys == {"id", "name"}
+    assert refused(b"\xef\xbb\xbf[]") == INVALID

@@ -48,7 +48,7 @@ def test_the_urls_query_string_comes_first() -> None:
     found = read(b"b=eq.2&select=c", query=b"select=a&b=eq.1")
     expected = parse_query(b"select=a&b=eq.1&b=eq.2&select=c", is_call_read=False)
     assert found.query == expected
-    assert read(b"", query=b"a=eq.1", media_type=b"").query.filter_names == {"a"}
+    assert read(b"", query=b"a=eq.1", media_type=b"").query.canonical == "a=eq.1"
 
 
 def test_functions_are_called_for_reading() -> None:

@@ -36,7 +36,6 @@ def test_parameters_are_told_apart() -> None:
         ((), Filter(FieldPath("a"), Operation("eq", "1"))),
         (("r", "s"), Filter(FieldPath("b"), Operation("is", "null", negated=True))),
     )
-    assert read.filter_names == {"a", "r.s.b"}
     assert read.ranges == {(): Range(0, 3), ("r",): Range(2, 5)}
     assert read.arguments == ()
 

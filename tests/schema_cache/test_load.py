@@ -14,6 +14,7 @@ from proxy.schema_cache.model import (
     Relationship,
     SchemaCache,
 )
+from proxy.schema_cache.suggestions import relationship_hint
 from tests.schema_cache.conftest import Load, api
 
 
@@ -200,6 +201,20 @@ def test_hidden_tables_are_no_targets(cache: SchemaCache) -> None:
     }
     assert targets == {"api"}
     assert {table.schema for table, _ in cache.relationships} == {"api"}
+
+
+def test_a_hidden_junction_is_no_reason_to_suggest_strangers(load: Load) -> None:
+    cache = load("""
+        create schema api; create schema private;
+        create table api.films (id int primary key);
+        create table api.people (id int primary key);
+        create table api.film (id int primary key, place int unique references api.people);
+        create table private.roles (
+            film int references api.films, person int references api.people,
+            primary key (film, person)
+        );
+    """)
+    assert relationship_hint(cache, "api", "films", "people") is None
 
 
 def test_computed_relationships(cache: SchemaCache) -> None:

@@ -156,6 +156,7 @@ def test_any_embed_path(path: list[str], value: str) -> None:
         (lambda q: q.is_("a", True), Operation("is", "true")),
         (lambda q: q.not_.is_("a", None), Operation("is", "null", negated=True)),
         (lambda q: q.is_distinct("a", 3), Operation("isdistinct", "3")),
+        (lambda q: q.is_distinct("a", None), Operation("is", "not_null")),
         (lambda q: q.in_("a", []), Operation("in", ("",))),
         (lambda q: q.in_("a", [""]), Operation("eq", "")),
         (lambda q: q.not_.in_("a", {7}), Operation("in", ("7",), negated=True)),

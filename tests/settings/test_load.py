@@ -182,9 +182,9 @@ def test_secrets_do_not_show() -> None:
         ),
         ("db-pool = 0", {}, "db-pool: '0' is less than 1; write e.g. db-pool = 10"),
         (
-            "db-pool = true",
+            "db-pool = 1.5",
             {},
-            "db-pool: 'True' is not a whole number; write e.g. db-pool = 10",
+            "db-pool: '1.5' is not a whole number; write e.g. db-pool = 10",
         ),
         (
             "server-port = 65536",

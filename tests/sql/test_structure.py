@@ -116,7 +116,7 @@ VOCABULARY = set(
     NULLS FIRST LAST ORDER GROUP BY LIMIT OFFSET LEFT INNER JOIN LATERAL COALESCE CAST EXISTS
     bigint int json jsonb pg_catalog count coalesce json_agg pgrst_page nullif
     current_setting true body total page response_headers response_status location inserted
-    row_to_json to_jsonb to_tsvector to_tsquery plainto_tsquery phraseto_tsquery
+    OPERATOR row_to_json to_jsonb to_tsvector to_tsquery plainto_tsquery phraseto_tsquery
     websearch_to_tsquery LIKE ILIKE sum avg max min api color_to_json color_from_text
     """.split()
 )

@@ -90,6 +90,19 @@ field_name: Final = remembered(
     labelled(either(quoted, joined_by_dashes(identifier)), "field name (* or [a..z0..9_$])")
 )
 
+
+def written_name(name: str) -> str:
+    """`name` as `field_name` reads it: in double quotes unless it can stand bare."""
+    parts = name.split("-")
+    if all(part and all(map(_is_bare, part)) for part in parts):
+        return name
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _is_bare(character: str) -> bool:
+    return _is_identifier_character(character) and character != " "
+
+
 # --- JSON paths ---------------------------------------------------------------------------
 
 _key: Final = labelled(
