@@ -57,6 +57,7 @@ _FOR_ASYNCPG: Final = frozenset(
 _SECRETS: Final = ("password", "sslpassword", "scram_client_key", "scram_server_key")
 _FREE: Final = (*_SECRETS, "options")
 _PLACES: Final = ("host", "hostaddr")
+_AFTER_AUTHORITY: Final = re.compile("[/?]")
 _SEPARATOR: Final = re.compile(r"[=;&?@:]")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*+")
 _ESCAPE: Final = "write / ? # and @ in a user name or password as %2F %3F %23 and %40"
@@ -318,7 +319,7 @@ def _split_uri(text: str) -> tuple[str, dict[str, str]]:
     account, at, after = rest.partition("@")
     if not at or "/" in account:
         account, at, after = "", "", rest
-    authority = re.split("[/?]", after, maxsplit=1)[0]
+    authority = _AFTER_AUTHORITY.split(after, maxsplit=1)[0]
     path, _, query = after[len(authority) :].partition("?")
     if "@" in authority:
         raise ConnectionFailed(f'there is an "@" in the name of a host; {_ESCAPE}')
