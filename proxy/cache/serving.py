@@ -259,7 +259,9 @@ class ResponseCache:
 
     def _find(self, kept: _Kept) -> Entry | None:
         entry = self._store.get(kept.key)
-        return entry if entry is not None and entry.is_for(kept.identity) else None
+        if entry is None or entry.claims is None:
+            return entry
+        return entry if entry.is_for(kept.identity) else None
 
     def _since(self, reading: _Read) -> float:
         """When answers must have been begun (monotonic, seconds) to have all that the caller
