@@ -173,7 +173,7 @@ class ResponseCache:
     def _unwritten(self, place: Place) -> Entry | None:
         """What is kept for this identity, if nothing it was made of has been written."""
         entry = self._store.get(place.key)
-        if entry is None or not entry.is_for(place.identity):
+        if entry is None or (entry.claims is not None and not entry.is_for(place.identity)):
             return None
         if self._versions.unwritten(entry.tags, entry.vector):
             return entry

@@ -43,7 +43,7 @@ _PATIENCE: Final = 10.0
 _IGNORED: Final = frozenset(("age", "cache-status", "date", "server-timing"))
 _WRITER: Final = token_line((("role", '"fuzz_member"'), ("sub", '"writer"')))
 
-RIGHTS: Final = False
+RIGHTS: Final = True
 """Whether rights change meanwhile unless it is said otherwise."""
 _RIGHTS: Final[tuple[tuple[str, Ask, str, str], ...]] = tuple(
     (name, Ask(path, claims=claims), take, give)
