@@ -60,8 +60,9 @@ from asyncpg import connect_utils
 from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementState
 
 from pool import codecs, wire
-from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, PoolError
+from pool.errors import ConnectionLost, DatabaseError, PoolError
 from pool.model import Argument, IsolationLevel, Row, Statement
+from pool.server_errors import database_error, is_servers
 from pool.sqlstate import QUERY_CANCELED
 
 # A statement no longer among the last so many, or the last so many characters, is forgotten,
@@ -76,7 +77,6 @@ _ASKING: Final = 1.0
 """Seconds a request to cancel may take."""
 _OWN_PROCESS: Final = Statement("select pg_catalog.pg_backend_pid()")
 _send_cancel_request: Any = connect_utils._cancel  # type: ignore[attr-defined]
-_NO_PRIVILEGE: Final = "42501"
 _TRIES: Final = 3
 _REPORTED: Final = (
     *("application_name", "client_encoding", "DateStyle", "IntervalStyle"),
@@ -443,11 +443,11 @@ class Session:
     def _told(self, error: BaseException, *, reuses: bool = False) -> PoolError:
         """What `error` means; the session is fit for use again when the server told it.
         `reuses`: statements were used that had been prepared before."""
-        if _is_servers(error):
+        if is_servers(error):
             # It comes with the news that the server is ready for the next query.
             self._busy = False
             return database_error(error, reuses=reuses)
-        if _is_servers(error.__cause__):
+        if is_servers(error.__cause__):
             # The server said why before it hung up.
             return database_error(error.__cause__)
         reason = "the connection to the database was lost"
@@ -484,45 +484,6 @@ def _arguments_ahead(args: tuple[Argument, ...]) -> bytes:
             _known_arguments.clear()
         _known_arguments[args] = encoded
     return encoded
-
-
-def _is_servers(error: Any) -> bool:
-    """Whether the server sent this error; asyncpg raises some of the classes by itself."""
-    return isinstance(error, asyncpg.PostgresError) and error.severity is not None
-
-
-def _is_outdated(error: Any, *, reuses: bool) -> bool:
-    """Whether the error may be that of a statement which DDL has left behind.
-
-    Analysed anew, a prepared statement keeps the types of its parameters: when such a type
-    is gone or a column has got another, names and operators don't fit any more (class 42).
-    An error with a context comes out of a function that was already running.
-    """
-    known = asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
-    if isinstance(error, known):
-        return True
-    if not reuses:
-        return False
-    if error.sqlstate == "XX000":
-        # Its context may tell of a parameter.
-        return str(error.message).startswith("cache lookup failed")
-    is_named = str(error.sqlstate).startswith("42") and error.sqlstate != _NO_PRIVILEGE
-    return is_named and error.context is None
-
-
-def database_error(error: Any, *, reuses: bool = False) -> DatabaseError:
-    """PostgreSQL's error as it told it."""
-    kind = OutdatedStatement if _is_outdated(error, reuses=reuses) else DatabaseError
-    # asyncpg adds advice of its own to the hint of errors about prepared statements.
-    hint = (error.hint or "").partition("\nNOTE: pgbouncer")[0]
-    return kind(
-        error.sqlstate,
-        error.message,
-        error.detail,
-        hint or None,
-        severity=error.severity_en or error.severity,
-        position=int(error.position) if error.position else None,
-    )
 
 
 def _refuse_unsendable(statement: Statement) -> None:

@@ -128,7 +128,8 @@ def check_vocabulary(sql: str) -> None:
     made of our own words: what the caller wrote stands in quoted names and parameters."""
     assert "--" not in sql.replace("-|-", "")
     without_types = re.sub(r" AS [\w$]+(?: [\w$]+)*\)", ")", sql)
-    for match in TOKEN.finditer(without_types):
+    ours = re.sub(r" GROUP BY \d+(?:, \d+)*", " GROUP BY", without_types)
+    for match in TOKEN.finditer(ours):
         if match.lastgroup == "word":
             assert match.group() in VOCABULARY
         if match.lastgroup == "other":
