@@ -54,7 +54,8 @@ async def answer(
         if call is None:
             call = await begin(app, http, record)
         else:
-            call.http = http
+            call.http, call.record = http, record
+            record.role = call.identity.role
             record.resume()
         told = ()
         call.reads = reading is not None

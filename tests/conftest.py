@@ -91,7 +91,7 @@ def start_edge(
             "server-host": "127.0.0.1",
             "server-port": 0,
             # All databases of the tests have their roles in common: others change them.
-            "cache-rights-interval": 60,
+            "cache-rights-interval": 86400,
         }
         settings |= {name.replace("_", "-"): value for name, value in given.items()}
         config = tmp_path_factory.mktemp("edge") / "edge.conf"

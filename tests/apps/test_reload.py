@@ -171,8 +171,11 @@ def test_an_app_that_can_not_even_be_made_is_tried_with_the_next_reload(
             server.reload()
             settled(server, f"{len(wrong)}.example.com", databases[1])
             assert server.name(NEWS) == "EDGE404"
-        assert 'apps.news: missing "=" after "nothing"' in server.process.log
-        assert 'apps.news: invalid integer value "port"' in server.process.log
+        assert 'apps.news: missing "=" after a keyword' in server.process.log
+        assert (
+            'apps.news: invalid integer value for connection option "port"'
+            in server.process.log
+        )
         config.apps["news"]["db-uri"] = uri
         server.reload()
         settled(server, NEWS, databases[1])

@@ -31,7 +31,7 @@ import asyncpg
 
 from pool.embedded import EmbeddedPostgres
 from tests.faults.broken_server import KEY_DEFECTS
-from tests.faults.clients import Answer, Http1
+from tests.faults.clients import Answer, Http1, Lines
 from tests.faults.fuzz_requests import SECRET, Ask, Source, Write, token_line
 from tests.http.processes import ServerProcess, running
 
@@ -160,6 +160,25 @@ def _server(
     return running([sys.executable, "-m", *module, str(config)], **environment)
 
 
+class _Client:
+    """A client with one connection at a time: a server ends it that refuses a body unread."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._connection: Http1 | None = None
+
+    async def request(
+        self, method: str, path: str, headers: Lines, body: bytes = b""
+    ) -> Answer:
+        if self._connection is None or not self._connection.usable:
+            self._connection = await Http1.connect(*self._address)
+        return await self._connection.request(method, path, headers, body)
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+
 class _Fuzz:
     """Asks two servers the same."""
 
@@ -181,10 +200,10 @@ class _Fuzz:
         async with AsyncExitStack() as stack:
             pairs = []
             for _ in range(_CONNECTIONS):
-                pair = [await Http1.connect(each.host, each.port) for each in self._servers]
-                for client in pair:
-                    stack.callback(client.abort)
-                pairs.append((pair[0], pair[1]))
+                cached, plain = (_Client(each.host, each.port) for each in self._servers)
+                stack.callback(cached.abort)
+                stack.callback(plain.abort)
+                pairs.append((cached, plain))
             superuser = await asyncpg.connect(self._database.dsn)
             stack.push_async_callback(superuser.close)
             while found.requests < requests and not found.wrong:
@@ -195,7 +214,7 @@ class _Fuzz:
         found.seconds = time.perf_counter() - began
         return found
 
-    async def _batch(self, pairs: Sequence[tuple[Http1, Http1]]) -> None:
+    async def _batch(self, pairs: Sequence[tuple[_Client, _Client]]) -> None:
         """Some families one after the other, each over all connections at once."""
         for _ in range(self._random.randint(2, 10)):
             family = list(self._source.family())
@@ -203,13 +222,13 @@ class _Fuzz:
             family += self._random.choices(family, k=len(family))
             waiting = iter(family)
 
-            async def ask(pair: tuple[Http1, Http1], asks: Any = waiting) -> None:
+            async def ask(pair: tuple[_Client, _Client], asks: Any = waiting) -> None:
                 for each in asks:
                     await self._compare(pair, each)
 
             await asyncio.gather(*(ask(pair) for pair in pairs))
 
-    async def _compare(self, pair: tuple[Http1, Http1], ask: Ask) -> None:
+    async def _compare(self, pair: tuple[_Client, _Client], ask: Ask) -> None:
         cached, plain = pair
         # Not even with others at the same time does it share an answer.
         alone = (*ask.head, ("cache-control", "no-cache"))
@@ -227,7 +246,7 @@ class _Fuzz:
             how = found.headers.get("cache-status", "")
             self._found.wrong.append(f"{ask}\n  found {shown} ({how})\n  not   {wanted}")
 
-    async def _write(self, client: Http1, write: Write) -> None:
+    async def _write(self, client: _Client, write: Write) -> None:
         answer = await client.request(
             write.method, write.target, [_WRITER], write.body.encode()
         )
@@ -237,7 +256,7 @@ class _Fuzz:
             self._found.wrong.append(f"{write}: {answer.body.decode()}")
 
     async def _change_rights(
-        self, pair: tuple[Http1, Http1], superuser: asyncpg.Connection[Any]
+        self, pair: tuple[_Client, _Client], superuser: asyncpg.Connection[Any]
     ) -> None:
         """Take rights away, or give them back; return when what was kept before is no longer
         used, so that both servers must agree again."""

@@ -237,7 +237,7 @@ def longest_wait(server: ServerProcess, content_type: str, body: bytes) -> float
     def send() -> None:
         try:
             httpx.post(
-                f"{server.url}/nowhere",
+                f"{server.url}/customers",
                 content=body,
                 headers={"Content-Type": content_type},
                 timeout=60,
