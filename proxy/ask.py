@@ -24,7 +24,7 @@ from proxy.prepared.query import BoundQuery
 from proxy.prepared.respond import respond
 from proxy.prepared.transaction import transaction_of
 from proxy.request.model import HttpRequest
-from proxy.request.request_headers import CONSISTENCY_TOKEN
+from proxy.request.request_headers import CONSISTENCY_TOKEN, RequestHeaders
 from proxy.response.answer import info_response, with_warnings
 from proxy.response.database_errors import pool_error
 from proxy.response.model import Response
@@ -55,15 +55,18 @@ async def ask(
 async def _ask(
     call: Call, http: HttpRequest, told_method: str | None, flight: Flight | None
 ) -> tuple[BoundQuery, Response]:
-    state, record = call.state, call.record
-    query = await prepare(state.queries, http, call.headers, record, call.deadline)
+    state, record, headers = call.state, call.record, call.headers
+    if http.headers is not call.http.headers:
+        # What it is understood as has others, and is known again by those.
+        headers = state.queries.headers(http.headers)
+    query = await prepare(state.queries, http, headers, record, call.deadline)
     plan = query.prepared.planned.plan
     if isinstance(plan, Info):
         response = info_response(plan)
     else:
         if flight is not None:
             await call.app.cache.note_reads(flight, query)
-        outcome = await _execute(call, http, query, told_method, flight)
+        outcome = await _execute(call, http, headers, query, told_method, flight)
         if isinstance(plan, Inspect):
             mode = state.rules.openapi_mode
             prepared, options = query.prepared, state.openapi
@@ -82,6 +85,7 @@ async def _ask(
 async def _execute(
     call: Call,
     http: HttpRequest,
+    headers: RequestHeaders,
     query: BoundQuery,
     told_method: str | None,
     flight: Flight | None,
@@ -91,7 +95,7 @@ async def _execute(
         query,
         call.state.queries,
         call.identity,
-        call.headers,
+        headers,
         told_method,
         traceparent=None if trace is None else trace.traceparent,
         deadline=call.deadline,
