@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from pool.errors import ConnectionFailed, DatabaseError, PoolError
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
 from proxy.aside import aside
 from proxy.cache.coalescing import Flight
 from proxy.cache.preconditions import guarded, may_try_again, refused
@@ -114,7 +114,7 @@ async def _execute(
         elif flight is not None:
             outcome = await _read_from_primary(call, transaction, flight)
         else:
-            outcome = await _run(call, transaction)
+            outcome = await _run(call.app.run, transaction)
     except PoolError as error:
         record.waited = error.waited
         raise pool_error(error, authenticated=call.identity.authenticated) from error
@@ -126,19 +126,24 @@ async def _execute(
 
 async def _read_from_primary(call: Call, transaction: Transaction, flight: Flight) -> Outcome:
     try:
-        return await _run(call, transaction)
+        return await _run(call.app.run, transaction)
     except ConnectionFailed:
         # A replica's answer is good for the one who asks, and may be too old to be kept.
         flight.tags, flight.alone = None, True
-    return await _run(call, replace(transaction, on_primary=False))
+    return await _run(call.app.run, replace(transaction, on_primary=False))
 
 
 async def _write(call: Call, query: BoundQuery, transaction: Transaction) -> Outcome:
     """What is kept of what it touches no longer holds before its caller has the answer."""
     cache, tags = call.app.cache, query.prepared.writes
     transaction = cache.invalidation.announced(transaction, tags)
-    with cache.invalidation.in_doubt(tags):
-        outcome = await _run(call, transaction)
+
+    async def run(transaction: Transaction) -> Outcome:
+        # Within its deadline, by which it may have been committed as well as not.
+        with cache.invalidation.in_doubt(tags):
+            return await call.app.run(transaction)
+
+    outcome = await _run(run, transaction)
     if outcome.kept and not transaction.rollback:
         await cache.invalidation.touch(tags)
     token = cache.token_of(outcome)
@@ -147,8 +152,8 @@ async def _write(call: Call, query: BoundQuery, transaction: Transaction) -> Out
     return outcome
 
 
-async def _run(call: Call, transaction: Transaction) -> Outcome:
-    """Run it in time; a guarded one again when another got in its way.
+async def _run(run: Run, transaction: Transaction) -> Outcome:
+    """`run` it in time; a guarded one again when another got in its way.
 
     Raises `ApiError` EDGE504, and EDGE412 when the guard turns it down.
     """
@@ -157,10 +162,10 @@ async def _run(call: Call, transaction: Transaction) -> Outcome:
         attempts += 1
         try:
             if transaction.deadline is None:
-                outcome = await call.app.run(transaction)
+                outcome = await run(transaction)
             else:
                 async with in_time(transaction):
-                    outcome = await call.app.run(transaction)
+                    outcome = await run(transaction)
         except DatabaseError as error:
             if transaction.guard is None or not may_try_again(error, attempts):
                 raise
