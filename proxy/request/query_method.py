@@ -80,7 +80,7 @@ def as_get(request: HttpRequest) -> HttpRequest:
     if request.method != "HEAD":
         return request
     headers = request.headers
-    if any([name == b"range" for name, _ in headers]):
+    if b"range" in dict(headers):
         headers = tuple([header for header in headers if header[0] != b"range"])
     return replace(request, method="GET", headers=headers)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.cache.served.conftest import Sql
 from tests.cache.served.test_serving import fresh, status_of
 from tests.conftest import MakeToken
+from tests.http.processes import ServerProcess
 from tests.waiting import until
 
 _STUBBORN = """
@@ -39,23 +40,23 @@ def stubborn(sql: Sql) -> None:
 
 
 async def test_a_write_that_is_committed_after_its_deadline_outdates_what_it_touched(
-    catalogue_client: httpx.Client, stubborn: None, token: MakeToken
+    catalogue_server: ServerProcess, stubborn: None, token: MakeToken
 ) -> None:
     target = fresh("/stubborn?select=body")
+    async with httpx.AsyncClient(base_url=catalogue_server.url, timeout=60) as client:
 
-    async def kept() -> bool:
-        answer = catalogue_client.get(target)
-        return answer.status_code == 200 and "; hit" in status_of(answer)
+        async def kept() -> bool:
+            answer = await client.get(target)
+            return answer.status_code == 200 and "; hit" in status_of(answer)
 
-    await until(kept)
-    late = token("web_user") | {"x-request-timeout": "0.3"}
-    change = {"body": "after"}
-    answer = catalogue_client.patch("/stubborn?id=eq.1", json=change, headers=late, timeout=60)
-    assert (answer.status_code, answer.json()["code"]) == (504, "EDGE504")
+        await until(kept)
+        late = token("web_user") | {"x-request-timeout": "0.3"}
+        answer = await client.patch("/stubborn?id=eq.1", json={"body": "after"}, headers=late)
+        assert (answer.status_code, answer.json()["code"]) == (504, "EDGE504")
 
-    async def committed() -> bool:
-        newest = catalogue_client.get(target, headers={"cache-control": "no-store"})
-        return newest.json() == [{"body": "after"}]
+        async def committed() -> bool:
+            newest = await client.get(target, headers={"cache-control": "no-store"})
+            return bool(newest.json() == [{"body": "after"}])
 
-    await until(committed)
-    assert catalogue_client.get(target).json() == [{"body": "after"}]
+        await until(committed)
+        assert (await client.get(target)).json() == [{"body": "after"}]
