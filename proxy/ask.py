@@ -115,6 +115,11 @@ async def _execute(
             outcome = await _read_from_primary(call, transaction, flight)
         else:
             outcome = await _run(call.app.run, transaction)
+    except ApiError as error:
+        # The pool's own answer to a deadline.
+        if isinstance(error.__cause__, PoolError):
+            record.waited = error.__cause__.waited
+        raise
     except PoolError as error:
         record.waited = error.waited
         raise pool_error(error, authenticated=call.identity.authenticated) from error
