@@ -92,7 +92,8 @@ async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
         if spare is not None and cache.spares(spare, wants):
             return await _spared(call, http, place, spare, made)
         if made is None:
-            return await _kept(call, http, place)
+            # The place, too, may be another by now.
+            return await read(call, http)
     return await _made(call, http, place, made, found.forwarded, joined=joined is not None)
 
 
