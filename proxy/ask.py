@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from pool.errors import ConnectionFailed, DatabaseError, PoolError
-from pool.model import Outcome, Transaction
+from pool.model import Outcome, Run, Transaction
 from proxy.aside import aside
 from proxy.cache.coalescing import Flight
 from proxy.cache.preconditions import guarded, may_try_again, refused
@@ -24,7 +24,7 @@ from proxy.prepared.query import BoundQuery
 from proxy.prepared.respond import respond
 from proxy.prepared.transaction import transaction_of
 from proxy.request.model import HttpRequest
-from proxy.request.request_headers import CONSISTENCY_TOKEN
+from proxy.request.request_headers import CONSISTENCY_TOKEN, RequestHeaders
 from proxy.response.answer import info_response, with_warnings
 from proxy.response.database_errors import pool_error
 from proxy.response.model import Response
@@ -55,15 +55,18 @@ async def ask(
 async def _ask(
     call: Call, http: HttpRequest, told_method: str | None, flight: Flight | None
 ) -> tuple[BoundQuery, Response]:
-    state, record = call.state, call.record
-    query = await prepare(state.queries, http, call.headers, record, call.deadline)
+    state, record, headers = call.state, call.record, call.headers
+    if http.headers is not call.http.headers:
+        # What it is understood as has others, and is known again by those.
+        headers = state.queries.headers(http.headers)
+    query = await prepare(state.queries, http, headers, record, call.deadline)
     plan = query.prepared.planned.plan
     if isinstance(plan, Info):
         response = info_response(plan)
     else:
         if flight is not None:
             await call.app.cache.note_reads(flight, query)
-        outcome = await _execute(call, http, query, told_method, flight)
+        outcome = await _execute(call, http, headers, query, told_method, flight)
         if isinstance(plan, Inspect):
             mode = state.rules.openapi_mode
             prepared, options = query.prepared, state.openapi
@@ -82,6 +85,7 @@ async def _ask(
 async def _execute(
     call: Call,
     http: HttpRequest,
+    headers: RequestHeaders,
     query: BoundQuery,
     told_method: str | None,
     flight: Flight | None,
@@ -91,7 +95,7 @@ async def _execute(
         query,
         call.state.queries,
         call.identity,
-        call.headers,
+        headers,
         told_method,
         traceparent=None if trace is None else trace.traceparent,
         deadline=call.deadline,
@@ -110,7 +114,12 @@ async def _execute(
         elif flight is not None:
             outcome = await _read_from_primary(call, transaction, flight)
         else:
-            outcome = await _run(call, transaction)
+            outcome = await _run(call.app.run, transaction)
+    except ApiError as error:
+        # The pool's own answer to a deadline.
+        if isinstance(error.__cause__, PoolError):
+            record.waited = error.__cause__.waited
+        raise
     except PoolError as error:
         record.waited = error.waited
         raise pool_error(error, authenticated=call.identity.authenticated) from error
@@ -122,19 +131,24 @@ async def _execute(
 
 async def _read_from_primary(call: Call, transaction: Transaction, flight: Flight) -> Outcome:
     try:
-        return await _run(call, transaction)
+        return await _run(call.app.run, transaction)
     except ConnectionFailed:
         # A replica's answer is good for the one who asks, and may be too old to be kept.
         flight.tags, flight.alone = None, True
-    return await _run(call, replace(transaction, on_primary=False))
+    return await _run(call.app.run, replace(transaction, on_primary=False))
 
 
 async def _write(call: Call, query: BoundQuery, transaction: Transaction) -> Outcome:
     """What is kept of what it touches no longer holds before its caller has the answer."""
     cache, tags = call.app.cache, query.prepared.writes
     transaction = cache.invalidation.announced(transaction, tags)
-    with cache.invalidation.in_doubt(tags):
-        outcome = await _run(call, transaction)
+
+    async def run(transaction: Transaction) -> Outcome:
+        # Within its deadline, by which it may have been committed as well as not.
+        with cache.invalidation.in_doubt(tags):
+            return await call.app.run(transaction)
+
+    outcome = await _run(run, transaction)
     if outcome.kept and not transaction.rollback:
         await cache.invalidation.touch(tags)
     token = cache.token_of(outcome)
@@ -143,8 +157,8 @@ async def _write(call: Call, query: BoundQuery, transaction: Transaction) -> Out
     return outcome
 
 
-async def _run(call: Call, transaction: Transaction) -> Outcome:
-    """Run it in time; a guarded one again when another got in its way.
+async def _run(run: Run, transaction: Transaction) -> Outcome:
+    """`run` it in time; a guarded one again when another got in its way.
 
     Raises `ApiError` EDGE504, and EDGE412 when the guard turns it down.
     """
@@ -153,10 +167,10 @@ async def _run(call: Call, transaction: Transaction) -> Outcome:
         attempts += 1
         try:
             if transaction.deadline is None:
-                outcome = await call.app.run(transaction)
+                outcome = await run(transaction)
             else:
                 async with in_time(transaction):
-                    outcome = await call.app.run(transaction)
+                    outcome = await run(transaction)
         except DatabaseError as error:
             if transaction.guard is None or not may_try_again(error, attempts):
                 raise

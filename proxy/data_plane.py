@@ -59,8 +59,8 @@ WHOLE: Final = 4 * CHUNK
 SMALL: Final = CHUNK
 """Bytes up to which an answer is not counted among those that wait to be taken."""
 SENDING: Final = 1024
-"""Answers at a time that wait to be taken; of more, the one that has waited longest is given
-up."""
+"""Answers at a time that wait to be taken; of more, those are given up whose clients have
+taken nothing for a second."""
 _CONNECTION_HEADERS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )

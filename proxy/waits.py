@@ -13,6 +13,8 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+STALLED: Final = 1.0
+"""Seconds that a wait has to last before it is ended for there are too many."""
 _RESOLUTION: Final = 0.001
 """Seconds; event loops tell the time no more exactly than that."""
 
@@ -26,7 +28,7 @@ class Waiter(Protocol):
 
 class Waits:
     """Those that wait for at most `seconds`, in the event loop `loop`. Of more than `most` at
-    a time the one that has waited longest is late."""
+    a time those are late that have waited longest, if that is for `STALLED` seconds."""
 
     __slots__ = ("_due", "_loop", "_most", "_seconds", "_timer")
 
@@ -41,11 +43,19 @@ class Waits:
 
     def begin(self, waiter: Waiter) -> None:
         """Tell `waiter` when it is late, unless its wait is ended before."""
-        self._due[waiter] = self._loop.time() + self._seconds
+        now = self._loop.time()
+        self._due[waiter] = now + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._ring)
         if len(self._due) > self._most:
-            oldest = next(iter(self._due))
+            self._part(now - STALLED)
+
+    def _part(self, since: float) -> None:
+        """End those too many that have waited since then."""
+        while len(self._due) > self._most:
+            oldest, due = next(iter(self._due.items()))
+            if due - self._seconds > since:
+                return
             del self._due[oldest]
             oldest.late()
 
@@ -73,7 +83,8 @@ def waits(loop: asyncio.AbstractEventLoop, seconds: float, most: int = sys.maxsi
 
 class Limit:
     """`with Limit(seconds):`, as `async with asyncio.timeout(seconds)`: what takes longer is
-    cancelled, and the block raises TimeoutError. For lengths that many have in common."""
+    cancelled, and the block raises TimeoutError. For lengths that many have in common.
+    `most` as in `Waits`."""
 
     __slots__ = ("_before", "_late", "_task", "_waits")
 
@@ -81,7 +92,7 @@ class Limit:
         task: asyncio.Task[Any] | None = asyncio.current_task()
         assert task is not None  # as asyncio.timeout: of use in tasks only
         self._task = task
-        self._waits = waits(task.get_loop(), seconds)
+        self._waits = waits(task.get_loop(), seconds, most)
         self._before = task.cancelling()
         self._late = False
 

@@ -31,6 +31,8 @@ NO_POLICY: Final = cache_status("fwd=bypass", detail="no-policy")
 _NOT_SHARED: Final = cache_status("fwd=bypass", detail="not-shared")
 _OF_SERVER: Final = ("PGRST00", "EDGE5")
 """How the codes of errors begin that tell of the server and not of the request."""
+_LOST: Final = "PGRST00"
+"""How those begin that tell of a database which can't be asked."""
 
 
 async def read(call: Call, http: HttpRequest) -> Response:
@@ -72,6 +74,9 @@ async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
     joined = None if rights is None else cache.join(place, wants, since)
     if joined is not None:
         made = await _made_for_another(call, joined, while_there=spare is not None)
+        if spare is not None and _is_lost(made) and cache.spares(spare, wants):
+            # Nobody can be asked about rights either, which the spare does not need.
+            return await _spared(call, http, place, spare, made)
         if await cache.rights.holding() != rights:
             # It was asked for under whatever rights were in force later on.
             return await _unkept(call, http, _NOT_SHARED)
@@ -87,7 +92,8 @@ async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
         if spare is not None and cache.spares(spare, wants):
             return await _spared(call, http, place, spare, made)
         if made is None:
-            return await _kept(call, http, place)
+            # The place, too, may be another by now.
+            return await read(call, http)
     return await _made(call, http, place, made, found.forwarded, joined=joined is not None)
 
 
@@ -159,6 +165,13 @@ async def _delivered(
 ) -> Response:
     head = http.method == "HEAD"
     return await call.app.cache.deliver(made, call.headers, lines, place, head=head)
+
+
+def _is_lost(made: Representation | None) -> bool:
+    """Whether the database could not be asked, whoever had done so."""
+    if made is None:
+        return True
+    return made.code is not None and made.code.startswith(_LOST)
 
 
 def _is_shared(flight: Flight, made: Representation) -> bool:

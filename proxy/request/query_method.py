@@ -79,7 +79,9 @@ def as_get(request: HttpRequest) -> HttpRequest:
     other request as it is."""
     if request.method != "HEAD":
         return request
-    headers = tuple(header for header in request.headers if header[0] != b"range")
+    headers = request.headers
+    if b"range" in dict(headers):
+        headers = tuple([header for header in headers if header[0] != b"range"])
     return replace(request, method="GET", headers=headers)
 
 

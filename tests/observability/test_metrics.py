@@ -252,6 +252,26 @@ def test_waiting_and_giving_up_are_seen(serve: Serve, tmp_path: Path, ask_admin:
     assert value(found, "edgerest_db_transaction_seconds_sum") >= 1.5
 
 
+def test_waiting_until_a_deadline_is_no_time_in_the_database(
+    serve: Serve, tmp_path: Path, ask_admin: Ask
+) -> None:
+    def now(name: str) -> float:
+        return value(samples(ask_admin("/metrics").text), name)
+
+    async def load(url: str) -> list[int]:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            first = asyncio.create_task(client.post("/rpc/wait", json={"seconds": 2}))
+            while now("pgrst_db_pool_available") > 0:
+                await client.options("/items")
+            late = await client.get("/items", headers={"x-request-timeout": "1"})
+            return [(await first).status_code, late.status_code]
+
+    with serve(admin_server_unix_socket=str(tmp_path / "admin"), db_pool=1) as server:
+        assert asyncio.run(load(server.url)) == [204, 504]
+        found = samples(ask_admin("/metrics").text)
+    assert value(found, "edgerest_db_transaction_seconds_bucket", le="0.5") == 1
+
+
 def test_clients_that_leave_are_counted(serve: Serve, tmp_path: Path, ask_admin: Ask) -> None:
     def now(name: str) -> float:
         return value(samples(ask_admin("/metrics").text), name)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.waits import Limit, Waits, waits
+from proxy.waits import STALLED, Limit, Waits, waits
 
 
 class Told:
@@ -98,9 +98,20 @@ async def test_waits_of_one_length_are_shared() -> None:
     assert waits(loop, 3.0) is not waits(loop, 4.0)
 
 
-async def test_of_too_many_the_one_that_has_waited_longest_is_late() -> None:
-    some = Waits(asyncio.get_running_loop(), 30, most=2)
-    told = [Told() for _ in range(4)]
-    for each in told:
-        some.begin(each)
-    assert [each.at.done() for each in told] == [True, True, False, False]
+async def test_of_too_many_those_end_that_have_waited_longest() -> None:
+    """But none that has only begun: a burst is no stall."""
+
+    async def limited(seconds: float) -> None:
+        with Limit(30, 2):
+            await asyncio.sleep(seconds)
+
+    stalled = [asyncio.create_task(limited(20)) for _ in range(4)]
+    await asyncio.sleep(STALLED / 4)
+    assert not any(task.done() for task in stalled)
+    await asyncio.sleep(STALLED)
+    await limited(0)
+    await asyncio.wait(stalled[:3], timeout=10)
+    assert [task.done() for task in stalled] == [True, True, True, False]
+    for task in stalled[:3]:
+        assert isinstance(task.exception(), TimeoutError)
+    stalled[3].cancel()

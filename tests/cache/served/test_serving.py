@@ -272,3 +272,14 @@ def test_what_is_public_shows_nobody_what_is_granted_to_others(
         assert "17" in hers.text
         assert "stored" not in status_of(hers)
     assert anon.get(target).status_code == 401
+
+
+def test_a_head_with_a_range_is_not_the_page_that_a_get_with_it_is(anon: httpx.Client) -> None:
+    target, ranged = fresh("/products?order=id"), {"range": "0-1"}
+    for _ in range(3):
+        page = anon.get(target, headers=ranged | {"cache-control": "no-cache"})
+        assert len(page.json()) == 2
+    head = anon.head(target, headers=ranged)
+    whole = anon.get(target)
+    assert len(whole.json()) > 2
+    assert head.headers["content-range"] == whole.headers["content-range"]

@@ -175,7 +175,7 @@ def fragile(
     with EmbeddedPostgres(directory / "pg", durable=False) as postgres:
         asyncio.run(execute(postgres.dsn, SCHEMA.read_text()))
         dsn = postgres.dsn_for("postgres", "authenticator")
-        with start_edge(db_uri=dsn, db_schemas="api") as server:
+        with start_edge(db_uri=dsn, db_schemas="api", cache_rights_interval=0.5) as server:
             yield server, postgres
 
 
@@ -213,6 +213,35 @@ def test_kept_answers_outlast_the_database(
             response = client.send(request)
             assert response.status_code == 503, response.text
             assert int(response.headers["retry-after"]) >= 1
+
+
+def test_who_shares_a_query_that_the_database_leaves_has_what_is_kept(
+    fragile: tuple[ServerProcess, EmbeddedPostgres],
+) -> None:
+    """Nobody can be asked about rights then; what is kept was promised all the same."""
+    server, postgres = fragile
+    held = "begin; lock table api.products in access exclusive mode; select pg_sleep(60)"
+    anew = {"cache-control": "max-age=0"}
+
+    async def lose_it() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            await client.get("/products?id=eq.1")
+            holding = asyncio.create_task(execute(postgres.dsn, held))
+            await asyncio.sleep(0.4)
+            reads = []
+            for _ in range(3):
+                read = client.get("/products?id=eq.1", headers=anew)
+                reads.append(asyncio.create_task(read))
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.6)  # what was seen of rights is old by now
+            await asyncio.to_thread(postgres.stop)
+            answers = await asyncio.gather(*reads)
+            await asyncio.gather(holding, return_exceptions=True)
+            return answers
+
+    for answer in asyncio.run(lose_it()):
+        assert answer.status_code == 200, answer.text
+        assert "stale-if-error" in status_of(answer)
 
 
 def test_who_shares_a_query_keeps_to_a_deadline_of_its_own(
