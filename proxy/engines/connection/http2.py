@@ -57,6 +57,8 @@ FRAME: Final = 16_384
 """Bytes of a frame's payload, that of the protocol's default."""
 YOUNG: Final = 0.1
 """Seconds after which a reset costs half."""
+_MOST_PIECES: Final = 100
+"""Frames of one header block that are taken before patience is asked."""
 _BATCH: Final = 64 * 1024
 """Bytes of frames that are gathered before the transport is asked whether it has room."""
 _FAREWELL: Final = b"farewell"
@@ -270,6 +272,8 @@ class Http2:
             raise _Fatal(ErrorCodes.PROTOCOL_ERROR, "a header block that is not continued")
         block.data += more
         self._useless += 1
+        if self._useless > _MOST_PIECES:
+            self._spend()
         if len(block.data) > self._options.max_head:
             raise _Fatal(ErrorCodes.ENHANCE_YOUR_CALM, "a header block too large")
         if flags & _END_HEADERS:
@@ -536,7 +540,7 @@ class Http2:
         useless, self._useless = self._useless, 0.0
         if self._patience.spend(useless, self._connection.loop.time()):
             return
-        if self._worn_out:
+        if self._worn_out or self._block is not None:
             raise _Fatal(ErrorCodes.ENHANCE_YOUR_CALM, "frames for nothing")
         self._worn_out = True
         self._patience = Patience(self._connection.loop.time())
