@@ -34,8 +34,10 @@ from typing import Final, cast
 
 from proxy.data_plane import AsgiApp
 from proxy.engines.connection.exchange import Exchange, logger
-from proxy.engines.connection.http1 import Fields, Http1, Malformed, scope_of
-from proxy.engines.connection.http2 import PREFACE, Http2
+from proxy.engines.connection.frames import PREFACE
+from proxy.engines.connection.http1 import Http1
+from proxy.engines.connection.http2 import Http2
+from proxy.engines.connection.messages import Malformed, Request
 from proxy.engines.model import EngineOptions
 
 HEAD: Final = 30.0
@@ -111,7 +113,7 @@ class Connection(asyncio.Protocol):
         if tls is not None:
             self.scheme = "https"
             if tls.selected_alpn_protocol() == "h2":
-                self._speak_http2(preface=True)
+                self._speak_http2()
         if self.draining:
             self.drain()
 
@@ -151,14 +153,14 @@ class Connection(asyncio.Protocol):
                 return
             self._unsniffed = b""
             if data.startswith(PREFACE):
-                protocol = self._speak_http2(preface=True)
+                protocol = self._speak_http2()
             else:
                 protocol = self.protocol = Http1(self)
         protocol.receive(data)
 
-    def _speak_http2(self, *, preface: bool) -> Http2:
+    def _speak_http2(self) -> Http2:
         http2 = self.protocol = Http2(self)
-        http2.begin(preface=preface)
+        http2.begin()
         return http2
 
     def eof_received(self) -> bool:
@@ -195,7 +197,8 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport."""
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def wake(self) -> None:
         """Let the next of those that wait to write go on, if there is room."""
@@ -221,15 +224,13 @@ class Connection(asyncio.Protocol):
         else:
             transport.pause_reading()
 
-    def upgrade(
-        self, settings: bytes, method: bytes, target: bytes, headers: Fields, rest: bytes
-    ) -> None:
+    def upgrade(self, request: Request, rest: bytes) -> None:
         """Go on in HTTP/2 (RFC 7540, 3.2), which answers the request that asked for it."""
         self.write(
             b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
         )
-        http2 = self._speak_http2(preface=True)
-        http2.adopt(settings, scope_of(self, "2", method, target, headers))
+        http2 = self._speak_http2()
+        http2.adopt(request)
         http2.receive(rest)
 
     def refused(self, malformed: Malformed) -> None:

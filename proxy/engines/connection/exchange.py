@@ -22,7 +22,6 @@ from proxy.response.errors import error_response
 
 logger = logging.getLogger(__name__)
 
-ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 FAILURE: Final = error_response(api_error("PGRSTX00"))
 
 

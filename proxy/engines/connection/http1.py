@@ -1,12 +1,8 @@
 """HTTP/1.1 (RFC 9112): bytes in, one request after the other; their responses out.
 
-A head is taken as a whole and matched as a whole, by patterns that cannot backtrack, so that
-nothing is let through that is not understood. What is not as RFC 9112 has it is refused with
-400 and ends the connection: a length told twice, a missing or second Host, a bare CR or LF, a
-folded line, a blank before a colon, a chunk that is none. What is let through although the
-RFC has it otherwise, because PostgREST's clients send it: any byte but controls and blanks in
-a target.
-
+* What is not as RFC 9112 has it is refused with 400 and ends the connection: a length told
+  twice, a missing or second Host, a bare CR or LF, a folded line, a blank before a colon, a
+  chunk that is none. What follows could be anybody's idea of a request.
 * A request is begun when the one before it is answered; what comes meanwhile waits, and
   beyond `AHEAD` bytes it waits in the peer's hands.
 * `100 Continue` is sent when the application asks for the body, so never before a refusal.
@@ -16,19 +12,24 @@ a target.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from proxy.data_plane import Scope
-from proxy.engines.connection.exchange import ASGI, Exchange, logger
-from proxy.errors import ApiError, api_error
+from proxy.engines.connection.exchange import Exchange, logger
+from proxy.engines.connection.hpack import Fields
+from proxy.engines.connection.messages import (
+    Malformed,
+    check_beginning,
+    end_of_trailers,
+    read_head,
+    scope_of,
+)
+from proxy.errors import api_error
 from proxy.response.errors import error_response
 from proxy.response.model import BODILESS
 
@@ -43,68 +44,8 @@ _MOST_LINE: Final = 4096
 """Bytes of a line before a chunk."""
 _MOST_TRAILERS: Final = 16 * 1024
 
-TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
-_FIELDS: Final = rb"(?:\r\n" + TOKEN + rb":" + _VALUE + rb")*+"
-_HEAD: Final = re.compile(
-    rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])" + _FIELDS
-)
-_FIELD: Final = re.compile(rb"\r\n([^:]++):[ \t]*+([^\r]*+)")
-_TRAILERS: Final = re.compile(_FIELDS)
-_METHOD: Final = re.compile(TOKEN)
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15}+)(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?+\r\n")
-HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+;=:\[\]\x80-\xff]*+")
-"""What may name a host (RFC 9110, 7.2), and raw letters of other alphabets."""
-_WATCHED: Final = frozenset(
-    (
-        b"connection",
-        b"content-length",
-        b"expect",
-        b"host",
-        b"http2-settings",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-_MOST_DIGITS: Final = 18
-
-Fields = list[tuple[bytes, bytes]]
-
-
-class Malformed(Exception):
-    """What a peer sent is no request; the response to it."""
-
-    def __init__(self, reason: str, error: ApiError | None = None) -> None:
-        super().__init__(reason)
-        self.error = error or api_error("EDGE400", message=reason)
-
-
-def scope_of(
-    connection: Connection, version: str, method: bytes, target: bytes, headers: Fields
-) -> Scope:
-    """ASGI's scope of a request. Raises `Malformed` for a target that is not in UTF-8."""
-    raw, _, query = target.partition(b"?")
-    try:
-        path = raw.decode()
-        if not query.isascii():
-            query.decode()
-    except UnicodeDecodeError:
-        raise Malformed("The request target is not in UTF-8") from None
-    return {
-        "type": "http",
-        "asgi": ASGI,
-        "http_version": version,
-        "method": method.decode(),
-        "scheme": connection.scheme,
-        "path": unquote(path) if "%" in path else path,
-        "raw_path": raw,
-        "query_string": query,
-        "root_path": "",
-        "headers": headers,
-        "client": connection.client,
-        "server": connection.address,
-    }
+_SIZE, _DATA, _END, _TRAILER = range(4)
 
 
 class Http1:
@@ -189,97 +130,44 @@ class Http1:
             if rest.find(b"\r\n\r\n", max(0, self._searched - 3)) >= 0:
                 self._searched = 0
                 return True
-            self._check_part(rest, self._searched)
+            check_beginning(rest, self._searched, self._connection.options.max_head)
         except Malformed as malformed:
             self._refuse(malformed)
             rest.clear()
         self._searched = len(rest)
         return False
 
-    def _check_part(self, part: bytes | bytearray, searched: int) -> None:
-        if len(part) > self._connection.options.max_head:
-            raise Malformed("the head is too large", api_error("EDGE431"))
-        begin = 2 if part[:2] == b"\r\n" else 0
-        known = part[begin : begin + 1] in (b"", b"\r") or _METHOD.match(part, begin)
-        if not known or _BARE_LF.search(part, max(0, searched - 1)):
-            raise Malformed("That is no HTTP request")
-
     def _begin(self, data: bytes) -> bytes:
         """Begin with a request; what follows its head."""
+        connection = self._connection
+        most = connection.options.max_head
         begin = 2 if data[:2] == b"\r\n" else 0
         end = data.find(b"\r\n\r\n", begin)
         if end < 0:
-            self._check_part(data, 0)
+            check_beginning(data, 0, most)
             self._rest += data
             self._searched = len(data)
-            self._connection.expect_head()
+            connection.expect_head()
             return b""
-        if end > self._connection.options.max_head:
+        if end > most:
             raise Malformed("the head is too large", api_error("EDGE431"))
-        match = _HEAD.fullmatch(data, begin, end)
-        if match is None:
-            raise Malformed(_fault(data[begin:end]))
-        method, target, major, minor = match.groups()
-        if major != b"1":
-            raise Malformed("The version of HTTP is not supported")
-        fields = _FIELD.findall(data, match.end(4), end)
+        request = read_head(data, begin, end)
         rest = data[end + 4 :]
-        self._open(method, target, minor != b"0", fields, rest)
-        return rest if self._connection.protocol is self else b""
-
-    def _open(
-        self, method: bytes, target: bytes, recent: bool, fields: Fields, rest: bytes
-    ) -> None:
-        headers: Fields = []
-        watched: dict[bytes, list[bytes]] = {}
-        for name, value in fields:
-            name = name.lower()  # noqa: PLW2901 - two names for it would only confuse
-            if value[-1:] in (b" ", b"\t"):
-                value = value.rstrip(b" \t")  # noqa: PLW2901
-            headers.append((name, value))
-            if name in _WATCHED:
-                watched.setdefault(name, []).append(value)
-        hosts = watched.get(b"host", [])
-        if len(hosts) != 1 and (recent or hosts):
-            raise Malformed("A request has exactly one Host header")
-        if hosts and HOST.fullmatch(hosts[0]) is None:
-            raise Malformed("The Host header names no host")
-        has_body = self._frame(watched, recent)
-        connection = _tokens(watched.get(b"connection"))
-        upgrades = _tokens(watched.get(b"upgrade")) if b"upgrade" in connection else frozenset()
-        if b"h2c" in upgrades and not has_body and b"http2-settings" in connection:
-            settings = _settings_of(watched.get(b"http2-settings", []))
-            if settings is not None and self._connection.scheme == "http":
-                self._connection.upgrade(settings, method, target, headers, rest)
-                return
-        scope = scope_of(self._connection, "1.1" if recent else "1.0", method, target, headers)
-        if b"websocket" in upgrades and method == b"GET" and not has_body:
+        has_body = request.has_body
+        if request.settings is not None and not has_body and connection.scheme == "http":
+            connection.upgrade(request, rest)
+            return b""
+        scope = scope_of(request, connection.scheme, connection.client, connection.address)
+        if b"websocket" in request.upgrades and request.method == b"GET" and not has_body:
             # Here a WebSocket would leave HTTP/1.1 and go to wsproto.
             scope["type"] = "websocket"
-        self._last = not recent or b"close" in connection
-        self._connection.busy()
-        exchange = self._exchange = _Exchange(self, self._connection, scope, not has_body)
-        expected = _tokens(watched.get(b"expect"))
-        exchange.expected = has_body and recent and b"100-continue" in expected
-
-    def _frame(self, watched: dict[bytes, list[bytes]], recent: bool) -> bool:
-        """Find out where the body ends; whether there is one (RFC 9112, 6.3)."""
-        self._chunks = None
-        self._left = 0
-        lengths, codings = watched.get(b"content-length"), watched.get(b"transfer-encoding")
-        if codings is not None:
-            if lengths is not None:
-                raise Malformed("The body's length is told in two ways")
-            if not recent or len(codings) != 1 or codings[0].lower() != b"chunked":
-                raise Malformed("The only Transfer-Encoding that is known is chunked")
-            self._chunks = _SIZE
-            return True
-        if lengths is not None:
-            if len(lengths) != 1 or not lengths[0].isdigit():
-                raise Malformed("Content-Length must be a number")
-            # The application refuses what is so long.
-            self._left = int(lengths[0][: _MOST_DIGITS + 1])
-        return self._left > 0
+        self._last = request.last
+        self._chunks = _SIZE if request.chunked else None
+        self._left = request.length or 0
+        connection.busy()
+        exchange = self._exchange = _Exchange(self, connection, scope, not has_body)
+        exchange.expected = has_body and request.expects
+        return rest
 
     # --- bodies ---------------------------------------------------------------------------
 
@@ -323,7 +211,7 @@ class Http1:
                 at += 2
                 self._chunks = _SIZE
             else:
-                after = _end_of_trailers(data, at)
+                after = end_of_trailers(data, at, _MOST_TRAILERS)
                 if after is None:
                     break
                 self._feed(exchange, pieces)
@@ -383,44 +271,6 @@ class Http1:
     def has_room(self) -> bool:
         """Whether more may be written, as far as HTTP is concerned."""
         return True
-
-
-_SIZE, _DATA, _END, _TRAILER = range(4)
-
-
-def _end_of_trailers(data: bytes, at: int) -> int | None:
-    """Where the trailers that begin at `at` end; None if not here. Raises `Malformed`."""
-    if data[at : at + 2] == b"\r\n":
-        return at + 2
-    end = data.find(b"\r\n\r\n", at)
-    if end >= 0 and _TRAILERS.fullmatch(b"\r\n" + data[at:end]) is not None:
-        return end + 4
-    if end >= 0 or len(data) - at > _MOST_TRAILERS:
-        raise Malformed("The trailers of the body are malformed")
-    return None
-
-
-def _tokens(values: list[bytes] | None) -> frozenset[bytes]:
-    if values is None:
-        return frozenset()
-    return frozenset(token.strip() for token in b",".join(values).lower().split(b","))
-
-
-def _settings_of(values: list[bytes]) -> bytes | None:
-    """What the header of an upgrade to HTTP/2 says (RFC 7540, 3.2.1); None for nonsense."""
-    try:
-        settings = base64.urlsafe_b64decode(values[0] + b"==") if len(values) == 1 else b"?"
-    except (binascii.Error, ValueError):
-        return None
-    return settings if len(settings) % 6 == 0 else None
-
-
-def _fault(head: bytes) -> str:
-    """What is wrong with a head that does not match."""
-    line, _, _ = head.partition(b"\r\n")
-    if _HEAD.fullmatch(line) is None:
-        return "The request line is malformed"
-    return "A header is malformed"
 
 
 class _Exchange(Exchange):
