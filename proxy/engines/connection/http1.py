@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from time import time
@@ -26,6 +25,7 @@ from proxy.engines.connection.messages import (
     Malformed,
     check_beginning,
     end_of_trailers,
+    http_date,
     read_head,
     scope_of,
 )
@@ -384,7 +384,7 @@ def _chunk(body: bytes, more: bool) -> bytes:
 
 
 def _head_of(status: int, reason: str | None, headers: Fields) -> bytes:
-    lines = [_status_line(status, reason), http_date(int(time()))]
+    lines = [_status_line(status, reason), b"date: " + http_date(int(time()))[1]]
     lines += [name + b": " + value for name, value in headers]
     lines.append(b"\r\n")
     head = b"\r\n".join(lines)
@@ -404,9 +404,3 @@ def _status_line(status: int, reason: str | None) -> bytes:
 
 
 _STATUSES: Final = frozenset(HTTPStatus)
-
-
-@lru_cache(maxsize=2)
-def http_date(seconds: int) -> bytes:
-    """The line of the Date header."""
-    return b"date: " + formatdate(seconds, usegmt=True).encode()

@@ -21,8 +21,6 @@ does not match, a stream too many, a client's GOAWAY with streams open. Those ru
 
 from __future__ import annotations
 
-from email.utils import formatdate
-from functools import lru_cache
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +51,13 @@ from proxy.engines.connection.frames import (
     unpadded,
 )
 from proxy.engines.connection.hpack import Decoder, Encoder, Fields, HpackError
-from proxy.engines.connection.messages import Malformed, Request, request_of, scope_of
+from proxy.engines.connection.messages import (
+    Malformed,
+    Request,
+    http_date,
+    request_of,
+    scope_of,
+)
 from proxy.engines.connection.stream import WINDOW, Stream
 from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
 from proxy.errors import ApiError, api_error
@@ -197,7 +201,11 @@ class Http2:
         """Answer a request that the application is not told of."""
         self._connection.refused(Malformed(reason, error))
         response = error_response(error)
-        fields = [(b":status", b"%d" % response.status), *response.headers, _date(int(time()))]
+        fields = [
+            (b":status", b"%d" % response.status),
+            *response.headers,
+            http_date(int(time())),
+        ]
         self._write(HEADERS, END_HEADERS, stream_id, self._encoder.encode(fields))
         self._write(DATA, END_STREAM, stream_id, response.body)
         self._reject(stream_id, ErrorCodes.NO_ERROR)
@@ -400,10 +408,6 @@ class Http2:
             if self._connection.draining:
                 self.part()
 
-    def earn(self) -> None:
-        """A frame of a response was sent, which updates of windows may follow."""
-        self._patience.earn(PER_PIECE)
-
     def _spend(self) -> None:
         frames = self._frames
         useless, frames.useless = frames.useless, 0.0
@@ -474,9 +478,8 @@ class Http2:
 
     # --- responses ------------------------------------------------------------------------
 
-    def begin_response(self, stream: Stream, status: int, headers: Fields, ends: bool) -> None:
+    def begin_response(self, stream: Stream, fields: Fields, ends: bool) -> None:
         """Write the head of a response."""
-        fields = [(b":status", b"%d" % status), _date(int(time())), *headers]
         block = self._encoder.encode(fields)
         flags = END_STREAM if ends else 0
         if len(block) <= FRAME:
@@ -493,12 +496,10 @@ class Http2:
         self.window -= len(data)
         stream.window -= len(data)
         self._write(DATA, END_STREAM if ends else 0, stream.number, data)
+        if not ends:
+            # Updates of windows may follow.
+            self._patience.earn(PER_PIECE)
 
     def give_back(self, stream: Stream, size: int) -> None:
         """Let the peer send so many bytes more on a stream."""
         self._write(WINDOW_UPDATE, 0, stream.number, LONG.pack(size))
-
-
-@lru_cache(maxsize=2)
-def _date(seconds: int) -> tuple[bytes, bytes]:
-    return b"date", formatdate(seconds, usegmt=True).encode()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from proxy.data_plane import Scope
-from proxy.engines.connection.hpack import Fields
+from proxy.engines.connection.hpack import Field, Fields
 from proxy.errors import ApiError, api_error
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -46,6 +47,9 @@ _TARGET: Final = re.compile(rb"[\x21-\x7e\x80-\xff]++")
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++")
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
 _PSEUDO: Final = frozenset((b":authority", b":method", b":path", b":scheme"))
+_SCHEMES: Final = (b"http", b"https")
+_SHORT: Final = 256
+"""Bytes of values that are remembered to be sound."""
 _FORBIDDEN: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
@@ -109,6 +113,12 @@ def scope_of(request: Request, scheme: str, client: Address, server: Address) ->
         "client": client,
         "server": server,
     }
+
+
+@lru_cache(maxsize=2)
+def http_date(seconds: int) -> Field:
+    """The Date header at so many seconds since 1970."""
+    return b"date", formatdate(seconds, usegmt=True).encode()
 
 
 # --- HTTP/1.1 -----------------------------------------------------------------------------
@@ -231,20 +241,20 @@ def request_of(fields: Fields) -> Request:
     watched: dict[bytes, list[bytes]] | None = None
     for field in fields:
         name, value = field
-        if _BAD_VALUE.search(value) is not None:
-            raise Malformed("The value of a header is malformed")
         if name[:1] == b":":
             if headers or watched or name in pseudo or name not in _PSEUDO:
                 raise Malformed("A pseudo-header is out of place")
             pseudo[name] = value
-        elif name in _WATCHED2:
-            if watched is None:
-                watched = {}
-            watched.setdefault(name, []).append(value)
-        elif _is_name(name):
-            headers.append(field)
         else:
-            raise Malformed("The name of a header is malformed")
+            fault = _fault(field) if len(value) < _SHORT else _fault_of(field)
+            if fault is not None:
+                raise Malformed(fault)
+            if name in _WATCHED2:
+                if watched is None:
+                    watched = {}
+                watched.setdefault(name, []).append(value)
+            else:
+                headers.append(field)
     method, target = _line_of(pseudo)
     authority, length = pseudo.get(b":authority"), None
     if watched is not None:
@@ -275,20 +285,34 @@ def _look_at(
     return host, None if length is None else int(length[0])
 
 
-@lru_cache(maxsize=1024)
-def _is_name(name: bytes) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in _FORBIDDEN
+def _fault_of(field: Field) -> str | None:
+    """What is wrong with a field (RFC 9113, 8.2.1 and 8.2.2)."""
+    name, value = field
+    if _NAME.fullmatch(name) is None or name in _FORBIDDEN:
+        return "The name of a header is malformed"
+    if _BAD_VALUE.search(value) is not None:
+        return "The value of a header is malformed"
+    return None
+
+
+# Most fields are those of the request before.
+_fault = lru_cache(maxsize=4096)(_fault_of)
+
+
+@lru_cache(maxsize=64)
+def _is_method(method: bytes) -> bool:
+    return _METHOD.fullmatch(method) is not None
 
 
 def _line_of(pseudo: dict[bytes, bytes]) -> tuple[bytes, bytes]:
     method, path = pseudo.get(b":method"), pseudo.get(b":path")
-    if method is None or _METHOD.fullmatch(method) is None:
+    if method is None or not _is_method(method):
         raise Malformed("The method is malformed")
     if method == b"CONNECT":
         if path is not None or b":scheme" in pseudo or not pseudo.get(b":authority"):
             raise Malformed("CONNECT has an authority, no scheme and no path")
         return method, pseudo[b":authority"]
-    if not path or not pseudo.get(b":scheme"):
+    if not path or pseudo.get(b":scheme") not in _SCHEMES:
         raise Malformed("A request has a path and a scheme")
     if _TARGET.fullmatch(path) is None or not (path[:1] == b"/" or path == b"*"):
         raise Malformed("The path is malformed")

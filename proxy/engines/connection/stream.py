@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from time import time
 from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
 from proxy.data_plane import Scope
 from proxy.engines.connection.exchange import Exchange, logger
-from proxy.engines.connection.hpack import Fields
+from proxy.engines.connection.hpack import Field, Fields
+from proxy.engines.connection.messages import http_date
 from proxy.response.model import BODILESS
 
 if TYPE_CHECKING:
@@ -83,17 +86,20 @@ class Stream(Exchange):
         assert start is not None  # `_put` has looked
         self._start = None
         status: int = start["status"]
-        headers: Fields = start["headers"]
+        fields: Fields = [_status(status), http_date(int(time()))]
+        for field in start["headers"]:
+            name = field[0]
+            if name == b"content-length":
+                self._left = int(field[1])
+            elif name == b"connection":
+                continue
+            fields.append(field)
         if self.scope["method"] == "HEAD" or status in BODILESS:
             self._left = -1
             body = b""
-        else:
-            self._left = next((int(v) for n, v in headers if n == b"content-length"), None)
-        if any(name == b"connection" for name, _ in headers):
-            headers = [field for field in headers if field[0] != b"connection"]
         ends = not body and not more
         self._begun = True
-        self._http.begin_response(self, status, headers, ends)
+        self._http.begin_response(self, fields, ends)
         if ends:
             self._done()
         return body
@@ -114,7 +120,6 @@ class Stream(Exchange):
                     self.give_up()
                     return None
             http.send_data(self, piece, last and not more)
-            http.earn()
             if last:
                 break
         if not more:
@@ -127,3 +132,8 @@ class Stream(Exchange):
 
     def give_up(self) -> None:
         self._http.reset(self, ErrorCodes.INTERNAL_ERROR)
+
+
+@lru_cache(maxsize=1024)
+def _status(status: int) -> Field:
+    return b":status", b"%d" % status
