@@ -73,6 +73,7 @@ class Wire(asyncio.Transport):
         self._connection = connection
         self.written = bytearray()
         self.reading = True
+        self.ended = False
         self.closing = False
         self.lost = False
 
@@ -85,7 +86,7 @@ class Wire(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Nothing to do."""
+        self.ended = True
 
     def is_reading(self) -> bool:
         return self.reading

@@ -13,20 +13,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from tests.ports import free_port
 from tests.engines.fuzz import SESSIONS
 from tests.http.processes import echo_server
+from tests.ports import free_port
 
 _GET: Final = "/films?select=id,title&year=gte.1990&order=id.desc"
 _NODE_H1: Final = """
 const http = require('http'); const agent = new http.Agent({keepAlive: true});
 const ask = (o, body) => new Promise((done) => { const r = http.request({host: '127.0.0.1',
-  port: process.argv[1], agent, ...o}, (a) => { a.resume(); a.on('end', done); }); r.end(body); });
+  port: process.argv[1], agent, ...o}, (a) => { a.resume(); a.on('end', done); });
+  r.end(body); });
 (async () => { await ask({path: '/films?id=eq.1'});
   await ask({path: '/films', method: 'POST', headers: {'content-type': 'application/json'}},
             '[{"id":1}]'); agent.destroy(); })();
@@ -76,7 +78,8 @@ def _proxies(port: int, own: int, scratch: Path) -> Iterator[tuple[str, list[str
     yield "caddy-2", ["caddy", "run", "--adapter", "caddyfile", "--config", str(caddy)]
     nginx = scratch / "nginx.conf"
     nginx.write_text(
-        f"daemon off; pid {scratch}/pid; error_log stderr; events {{}} http {{ access_log off;\n"
+        f"daemon off; pid {scratch}/pid; error_log stderr; events {{}}\n"
+        "http { access_log off;\n"
         f"client_body_temp_path {scratch}; proxy_temp_path {scratch};\n"
         f"server {{ listen 127.0.0.1:{own}; location / {{ proxy_pass http://127.0.0.1:{port};\n"
         "proxy_http_version 1.1; proxy_set_header Connection ''; } } }\n"
@@ -150,9 +153,7 @@ def main() -> int:
 
                 asyncio.run(_through(name, server.port, ask))
         for name, http2 in (("httpx-1.1", False), ("httpx-2", True)):
-            asyncio.run(
-                _through(name, server.port, lambda port, h=http2: _with_httpx(port, http2=h))
-            )
+            asyncio.run(_through(name, server.port, partial(_with_httpx, http2=http2)))
         for name in ("caddy-2", "nginx-1.1", "haproxy-2"):
             own = free_port()
 

@@ -171,16 +171,20 @@ class Exchange:
         else:
             raise ValueError(f"unsupported ASGI message {kind!r}")
         rest = self._put(body, more=more)
+        first = False
         while rest is not None:
-            if not await self._room():
+            if not await self._room(first):
                 return
-            rest = self._put(rest, more=more)
+            before, rest = rest, self._put(rest, more=more)
+            # Another one may have taken the room meanwhile, whose turn it was not.
+            first = rest is not None and len(rest) == len(before)
             self.peer.wake()
 
-    async def _room(self) -> bool:
-        """Wait until more may be written; False when nobody waits for it any more."""
+    async def _room(self, first: bool) -> bool:
+        """Wait until more may be written; False when nobody waits for it any more. `first`:
+        before the others that wait."""
         waiter = self._writer = self.peer.loop.create_future()
-        self._queue()
+        self._queue(first)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -191,8 +195,8 @@ class Exchange:
             self._writer = None
         return not self.gone
 
-    def _queue(self) -> None:
-        self.peer.blocked.append(self)
+    def _queue(self, first: bool) -> None:
+        (self.peer.blocked.appendleft if first else self.peer.blocked.append)(self)
 
     def resume(self) -> bool:
         """Try again to write; False when nobody does."""

@@ -63,9 +63,9 @@ class Stream(Exchange):
         self._http.took(size)
         self.gave(size)
 
-    def _queue(self) -> None:
+    def _queue(self, first: bool) -> None:
         if self.window > 0:
-            self.peer.blocked.append(self)
+            super()._queue(first)
 
     def _put(self, body: bytes, *, more: bool) -> bytes | None:
         if self.peer.paused:
@@ -88,9 +88,11 @@ class Stream(Exchange):
         status: int = start["status"]
         fields: Fields = [_status(status), http_date(int(time()))]
         for field in start["headers"]:
-            name = field[0]
+            name, value = field
+            if b"\n" in value or b"\r" in value:
+                raise ValueError("a header of the response has a line break in it")
             if name == b"content-length":
-                self._left = int(field[1])
+                self._left = int(value)
             elif name == b"connection":
                 continue
             fields.append(field)
