@@ -313,6 +313,19 @@ async def test_400_callers_who_gave_up_waiting_are_no_attack() -> None:
     wire.lose()
 
 
+async def test_many_malformed_requests_are_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connection, wire = connected(Slow())
+    connection.data_received(_GREETING)
+    bad = b"".join(request(n, head((b"te", b"gzip"))) for n in range(1, 101, 2))
+    connection.data_received(bad)
+    warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "192.0.2.1" in warnings[0].getMessage()
+    wire.lose()
+
+
 @pytest.mark.parametrize("sent", [_GET1, _GREETING + request(1, head())], ids=["1.1", "2"])
 @pytest.mark.parametrize(
     "fault", ["raises", "says nothing", "breaks a line", "lies about length"]

@@ -46,6 +46,8 @@ LINGER: Final = 2.0
 """Seconds that the client has to take the last bytes and to close."""
 MOST_AFTER: Final = 2**20
 """Bytes that are thrown away meanwhile; whoever sends more is cut off."""
+QUIET: Final = 1.0
+"""Seconds without another warning about clients."""
 READ: Final = 64 * 1024
 """Bytes that are worked on before others have their turn."""
 
@@ -61,6 +63,18 @@ class Connections:
         self.draining = False
         self.on_empty: Callable[[], object] = lambda: None
         """Called when the last one has closed."""
+        self._quiet_until = -inf
+        self._unsaid = 0
+
+    def complain(self, about: str) -> None:
+        """A line in the log on what a client did wrong: a warning, but no flood of them."""
+        now = self.loop.time()
+        if now < self._quiet_until:
+            self._unsaid += 1
+            logger.info("%s", about)
+            return
+        logger.warning("%s (and %d more since the last warning)", about, self._unsaid)
+        self._quiet_until, self._unsaid = now + QUIET, 0
 
 
 class Connection(asyncio.Protocol):
@@ -235,7 +249,11 @@ class Connection(asyncio.Protocol):
 
     def refused(self, malformed: Malformed) -> None:
         """A line in the log about a request that is none."""
-        logger.info("Refused a malformed request of %s: %s", self, malformed)
+        self.complain(f"Refused a malformed request of {self}: {malformed}")
+
+    def complain(self, about: str) -> None:
+        """A line in the log about the client."""
+        self._connections.complain(about)
 
     # --- time limits ----------------------------------------------------------------------
 

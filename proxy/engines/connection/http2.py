@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from proxy.engines.connection.exchange import logger
 from proxy.engines.connection.frames import (
     ACK,
     BATCH,
@@ -418,7 +417,7 @@ class Http2:
         self._worn_out = True
         self._patience = Patience(self._connection.loop.time())
         self._code = ErrorCodes.ENHANCE_YOUR_CALM
-        logger.info("%s sends too much for nothing: its connection drains", self._connection)
+        self._connection.complain(f"{self._connection} sends too much for nothing")
         self.part()
 
     # --- the end of the connection --------------------------------------------------------
@@ -456,7 +455,7 @@ class Http2:
         if self._frames.closed:
             return
         if reason:
-            logger.info("Closed the connection of %s: %s", self._connection, reason)
+            self._connection.complain(f"Closed the connection of {self._connection}: {reason}")
         self._go_away(self._last, code, reason)
         self.lost()
         self._connection.end()
