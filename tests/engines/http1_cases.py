@@ -311,6 +311,9 @@ def _connections() -> Iterator[Case]:
     yield Case("an unknown upgrade", "9110 7.8", _get(more=upgrade + b"foo/2\r\n"), OK, "200")
     half = _get(more=upgrade + b"h2c\r\n")
     yield Case("Upgrade: h2c without settings", "7540 3.2", half, OK, "200")
+    settings = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: "
+    half = _get(b"/\xff", more=settings + b"\r\n")
+    yield Case("an upgrade of what is malformed", "9112 3.2", half, REFUSED, "400 close")
     expects = b"expect: 100-continue\r\n"
     waits = _post(b"content-length: 3\r\n" + expects, b"abc")
     yield Case("a body that did not wait for 100", "9110 10.1.1", waits, OK, "200")

@@ -313,6 +313,21 @@ async def test_400_callers_who_gave_up_waiting_are_no_attack() -> None:
     wire.lose()
 
 
+@pytest.mark.parametrize("settings", [b"AAIAAAAF", b"AASA____", b"AAUAAAAA"])
+async def test_an_upgrade_with_settings_that_are_none_ends_as_http2(settings: bytes) -> None:
+    connection, wire = connected(Slow())
+    connection.data_received(
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\n"
+        b"upgrade: h2c\r\nhttp2-settings: " + settings + b"\r\n\r\n" + _GREETING
+    )
+    await turns()
+    said = bytes(wire.written)
+    assert said.startswith(b"HTTP/1.1 101")
+    kinds = [kind for kind, _, _ in frames(said.partition(b"\r\n\r\n")[2])]
+    assert kinds[-1] == GOAWAY
+    wire.lose()
+
+
 async def test_many_malformed_requests_are_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

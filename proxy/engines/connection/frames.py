@@ -155,6 +155,14 @@ class Frames:
         elif self._flushing is None:
             self._flushing = self._loop.call_soon(self.flush)
 
+    def write_block(self, stream: int, block: bytes, ends: bool) -> None:
+        """Send a header block, in several frames if need be."""
+        kind, flags = HEADERS, END_STREAM if ends else 0
+        while len(block) > FRAME:
+            self.write(kind, flags, stream, block[:FRAME])
+            kind, flags, block = CONTINUATION, 0, block[FRAME:]
+        self.write(kind, flags | END_HEADERS, stream, block)
+
     def flush(self) -> None:
         """Hand on what was gathered."""
         if self._flushing is not None:

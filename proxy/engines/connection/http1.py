@@ -154,10 +154,10 @@ class Http1:
         request = read_head(data, begin, end)
         rest = data[end + 4 :]
         has_body = request.has_body
+        scope = scope_of(request, connection.scheme, connection.client, connection.address)
         if request.settings is not None and not has_body and connection.scheme == "http":
             connection.upgrade(request, rest)
             return b""
-        scope = scope_of(request, connection.scheme, connection.client, connection.address)
         if b"websocket" in request.upgrades and request.method == b"GET" and not has_body:
             # Here a WebSocket would leave HTTP/1.1 and go to wsproto.
             scope["type"] = "websocket"

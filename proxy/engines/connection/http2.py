@@ -21,6 +21,7 @@ does not match, a stream too many, a client's GOAWAY with streams open. Those ru
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -30,9 +31,7 @@ from h2.settings import SettingCodes
 from proxy.engines.connection.frames import (
     ACK,
     BATCH,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
     FRAME,
     GOAWAY,
@@ -99,6 +98,7 @@ class Http2:
         self._patience = Patience(connection.loop.time())
         self._worn_out = False
         self._announced = False
+        self._last_word: TimerHandle | None = None
         self._refuses = False
         """Whether the last GOAWAY is out."""
         self._left = False
@@ -135,9 +135,13 @@ class Http2:
 
     def adopt(self, request: Request) -> None:
         """Answer a request that came before the upgrade to HTTP/2 (RFC 7540, 3.2)."""
-        self._apply(request.settings or b"")
         self._last = 1
-        self._begin(1, request._replace(version="2"), complete=True)
+        try:
+            self._apply(request.settings or b"")
+        except Fatal as fatal:
+            self._end(fatal.code, str(fatal))
+        else:
+            self._begin(1, request._replace(version="2"), complete=True)
 
     def receive(self, data: bytes) -> None:
         """Take in what the peer sent."""
@@ -205,7 +209,7 @@ class Http2:
             *response.headers,
             http_date(int(time())),
         ]
-        self._write(HEADERS, END_HEADERS, stream_id, self._encoder.encode(fields))
+        self._frames.write_block(stream_id, self._encoder.encode(fields), False)
         self._write(DATA, END_STREAM, stream_id, response.body)
         self._reject(stream_id, ErrorCodes.NO_ERROR)
 
@@ -436,7 +440,8 @@ class Http2:
         # In this order, for clients that use h2 take no PING after it.
         self._write(PING, 0, 0, _FAREWELL)
         self._go_away(_ANY_STREAM, ErrorCodes.NO_ERROR, "")
-        self._connection.loop.call_later(self._connection.farewell, self._say_last)
+        connection = self._connection
+        self._last_word = connection.loop.call_later(connection.farewell, self._say_last)
 
     def _say_last(self) -> None:
         """What comes from now on is refused."""
@@ -463,6 +468,8 @@ class Http2:
     def lost(self) -> None:
         """Nothing more comes or goes."""
         self._frames.close()
+        if self._last_word is not None:
+            self._last_word.cancel()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.leave()
@@ -479,16 +486,7 @@ class Http2:
 
     def begin_response(self, stream: Stream, fields: Fields, ends: bool) -> None:
         """Write the head of a response."""
-        block = self._encoder.encode(fields)
-        flags = END_STREAM if ends else 0
-        if len(block) <= FRAME:
-            self._write(HEADERS, flags | END_HEADERS, stream.number, block)
-            return
-        self._write(HEADERS, flags, stream.number, block[:FRAME])
-        for at in range(FRAME, len(block), FRAME):
-            last = at + FRAME >= len(block)
-            piece = block[at : at + FRAME]
-            self._write(CONTINUATION, END_HEADERS if last else 0, stream.number, piece)
+        self._frames.write_block(stream.number, self._encoder.encode(fields), ends)
 
     def send_data(self, stream: Stream, data: bytes, ends: bool) -> None:
         """Write a frame of a body that the windows have room for."""
