@@ -238,6 +238,12 @@ def _lengths() -> Iterator[Case]:
     yield Case("an empty body", "9112 6.2", zero, OK, "200")
     two = five + _get()
     yield Case("a body and a request after it", "9112 9.3.2", two, ("200 200",), "200 200")
+    for zeros in (17, 18, 19, 40, 6000):
+        long = b"content-length: " + b"0" * zeros + b"5\r\n"
+        sent = _post(long, b"12345") + _get()
+        # The application takes 18 digits. None of the body is taken for another request.
+        comes = "200 200" if zeros < 18 else "413 close"
+        yield Case(f"a length after {zeros} zeros", "9112 6.3", sent, ("200 200", comes), comes)
     on_get = _get(more=b"content-length: 5\r\n") + b"12345"
     yield Case("a GET with a body", "9110 9.3.1", on_get, OK, "200")
     large = _post(b"content-length: 99999999999999999999\r\n")
@@ -311,6 +317,8 @@ def _connections() -> Iterator[Case]:
     yield Case("an unknown upgrade", "9110 7.8", _get(more=upgrade + b"foo/2\r\n"), OK, "200")
     half = _get(more=upgrade + b"h2c\r\n")
     yield Case("Upgrade: h2c without settings", "7540 3.2", half, OK, "200")
+    passed_on = _get(more=upgrade + b"h2c\r\nhttp2-settings: AAMAAABk\r\n")
+    yield Case("Upgrade: h2c that a proxy passed on", "7540 3.2.1", passed_on, OK, "200")
     settings = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: "
     half = _get(b"/\xff", more=settings + b"\r\n")
     yield Case("an upgrade of what is malformed", "9112 3.2", half, REFUSED, "400 close")

@@ -130,7 +130,7 @@ def check_beginning(part: bytes | bytearray, searched: int, most: int) -> None:
     if len(part) > most:
         raise Malformed("the head is too large", api_error("EDGE431"))
     begin = 2 if part[:2] == b"\r\n" else 0
-    known = part[begin : begin + 1] in (b"", b"\r") or _METHOD.match(part, begin)
+    known = part[begin : begin + 1] in (b"", b"\r") or _METHOD.match(part, begin, begin + 1)
     if not known or _BARE_LF.search(part, max(0, searched - 1)):
         raise Malformed("That is no HTTP request")
 
@@ -161,6 +161,8 @@ def read_head(data: bytes, begin: int, end: int) -> Request:
         return Request(method, target, headers, None, "1.1")
     connection = _tokens(watched.get(b"connection"))
     upgrades = _tokens(watched.get(b"upgrade")) if b"upgrade" in connection else frozenset()
+    # What a proxy passes on without knowing it is no request of the proxy (RFC 7540, 3.2.1).
+    to_http2 = b"h2c" in upgrades and b"http2-settings" in connection
     return Request(
         method,
         target,
@@ -171,7 +173,7 @@ def read_head(data: bytes, begin: int, end: int) -> Request:
         recent and b"100-continue" in _tokens(watched.get(b"expect")),
         not recent or b"close" in connection,
         upgrades,
-        _settings_of(watched.get(b"http2-settings")) if b"h2c" in upgrades else None,
+        _settings_of(watched.get(b"http2-settings")) if to_http2 else None,
     )
 
 
@@ -195,8 +197,8 @@ def _framing(watched: dict[bytes, list[bytes]], recent: bool) -> tuple[bool, int
         return False, None
     if len(lengths) != 1 or not lengths[0].isdigit():
         raise Malformed("Content-Length must be a number")
-    # The application refuses what is so long.
-    return False, int(lengths[0][: _MOST_DIGITS + 1])
+    # The application refuses what is so long. Zeros before it make no number longer.
+    return False, int(b"0" + lengths[0].lstrip(b"0")[: _MOST_DIGITS + 1])
 
 
 def end_of_trailers(data: bytes, at: int, most: int) -> int | None:
