@@ -72,6 +72,7 @@ class Wire(asyncio.Transport):
         self._loop = loop
         self._connection = connection
         self.written = bytearray()
+        self.unsent = 0
         self.reading = True
         self.ended = False
         self.closing = False
@@ -81,6 +82,9 @@ class Wire(asyncio.Transport):
         if self.lost:
             raise Wrong("bytes were written after the end")
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def can_write_eof(self) -> bool:
         return True

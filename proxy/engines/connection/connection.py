@@ -12,8 +12,9 @@ bytes. The rules, which hold for HTTP/1.1 (`http1`) and HTTP/2 (`http2`) alike:
    `paused` holds back the application, and reading, as what is read may have to be answered.
 5. Where the client does nothing, one timer waits for it: for the first byte and between
    requests `idle_timeout`; for the rest of a head `HEAD`; for taking what fills the
-   transport `idle_timeout`; for the last bytes before the end `LINGER`. The TLS handshake is
-   timed by the event loop, bodies and pieces of responses by the application.
+   transport `idle_timeout`, anew whenever it has taken some; for its end, once it has taken
+   all, `LINGER`. The TLS handshake is timed by the event loop, bodies and pieces of responses
+   by the application.
 6. A client that has gone is noticed at once: by the end of its bytes, or of the connection.
    Half a connection is no connection: who has stopped sending is taken to be gone.
 7. Before the end what the client still sends is read and thrown away for a while: else the
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
 from typing import Final, cast
@@ -43,7 +44,7 @@ from proxy.engines.model import EngineOptions
 HEAD: Final = 30.0
 """Seconds from the first byte of a head to its last."""
 LINGER: Final = 2.0
-"""Seconds that the client has to take the last bytes and to close."""
+"""Seconds that the client has to close when the last bytes are out."""
 MOST_AFTER: Final = 2**20
 """Bytes that are thrown away meanwhile; whoever sends more is cut off."""
 QUIET: Final = 1.0
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
         self.options = connections.options
         self.loop = connections.loop
         self.running: set[Exchange] = set()
-        self.blocked: deque[Exchange] = deque()
+        self.blocked: OrderedDict[Exchange, None] = OrderedDict()
         self.paused = False
         self.protocol: Http1 | Http2 | None = None
         self.scheme = "http"
@@ -100,6 +101,8 @@ class Connection(asyncio.Protocol):
         self._after = 0
         self._deadline = inf
         self._stall = inf
+        self._unsent = 0
+        """Bytes that waited to be sent when `_stall` was set."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __str__(self) -> str:
@@ -179,6 +182,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._leave()
+        self._await_end()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -197,13 +201,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.paused = True
-        self._stall = self.loop.time() + self.options.idle_timeout
-        self._arm(self._stall)
+        self._await_taking()
         self._regulate()
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._stall = inf
+        if not self._ending:
+            self._stall = inf
         self._regulate()
         self.wake()
 
@@ -219,7 +223,7 @@ class Connection(asyncio.Protocol):
         while self.blocked and not self.paused:
             if self.protocol is not None and not self.protocol.has_room():
                 return
-            if self.blocked.popleft().resume():
+            if self.blocked.popitem(last=False)[0].resume():
                 return
 
     def read(self, wanted: bool) -> None:
@@ -279,12 +283,36 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
             self._timer = self.loop.call_at(due, self._ring)
 
+    def _await_taking(self) -> None:
+        """The peer is to take some of what waits to be sent."""
+        self._unsent = self._transport.get_write_buffer_size()
+        self._stall = self.loop.time() + self.options.idle_timeout
+        self._arm(self._stall)
+
+    def _await_end(self) -> None:
+        """The peer is to take what waits to be sent, and to close."""
+        self._await_taking()
+        self._deadline = self.loop.time() + LINGER
+        self._arm(self._deadline)
+
+    def _is_taken(self, now: float) -> bool:
+        """Whether the peer still takes what waits, be it slowly."""
+        unsent = self._transport.get_write_buffer_size()
+        if self._stall < inf and 0 < unsent < self._unsent:
+            self._unsent = unsent
+            self._stall = now + self.options.idle_timeout
+        return unsent > 0 and now < self._stall < inf
+
     def _ring(self) -> None:
         self._timer = None
+        now = self.loop.time()
         due = min(self._deadline, self._stall)
-        if due > self.loop.time():
+        if due > now:
             if due < inf:
                 self._arm(due)
+        elif self._is_taken(now):
+            self._deadline = now + LINGER if self._ending else max(self._deadline, self._stall)
+            self._arm(min(self._deadline, self._stall))
         elif self._ending or self._stall <= self._deadline:
             self.abort()
         elif self.protocol is None:
@@ -301,6 +329,8 @@ class Connection(asyncio.Protocol):
             self.protocol.drain()
 
     def _part(self) -> None:
+        if self not in self._connections.open:
+            return
         if self.protocol is None:
             self.close()
         else:
@@ -311,8 +341,7 @@ class Connection(asyncio.Protocol):
         if self._ending:
             return
         self._ending = True
-        self._deadline = self.loop.time() + LINGER
-        self._arm(self._deadline)
+        self._await_end()
         if self._transport.can_write_eof():
             self._transport.write_eof()
             self._regulate()
@@ -322,8 +351,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; nothing is under way."""
         self._ending = True
-        self._deadline = self.loop.time() + LINGER
-        self._arm(self._deadline)
+        self._await_end()
         self._transport.close()
 
     def abort(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict
 from typing import Any, Final, Protocol
 
 from proxy.data_plane import AsgiApp, Message, Scope
@@ -32,8 +32,8 @@ class Peer(Protocol):
     loop: asyncio.AbstractEventLoop
     running: set[Any]
     """The exchanges whose application has not returned."""
-    blocked: deque[Any]
-    """Those that wait until more can be written, in their order."""
+    blocked: OrderedDict[Any, None]
+    """Those that wait until more can be written, in their order, each once."""
     paused: bool
     """Whether the transport holds enough already."""
 
@@ -173,12 +173,15 @@ class Exchange:
         rest = self._put(body, more=more)
         first = False
         while rest is not None:
-            if not await self._room(first):
-                return
-            before, rest = rest, self._put(rest, more=more)
-            # Another one may have taken the room meanwhile, whose turn it was not.
-            first = rest is not None and len(rest) == len(before)
-            self.peer.wake()
+            try:
+                if not await self._room(first):
+                    return
+                before, rest = rest, self._put(rest, more=more)
+                # Another one may have taken the room meanwhile, whose turn it was not.
+                first = rest is not None and len(rest) == len(before)
+            finally:
+                # However this turn ended, others may have theirs.
+                self.peer.wake()
 
     async def _room(self, first: bool) -> bool:
         """Wait until more may be written; False when nobody waits for it any more. `first`:
@@ -187,16 +190,15 @@ class Exchange:
         self._queue(first)
         try:
             await waiter
-        except asyncio.CancelledError:
-            # It may have been this one's turn.
-            self.peer.wake()
-            raise
         finally:
             self._writer = None
+            self.peer.blocked.pop(self, None)
         return not self.gone
 
     def _queue(self, first: bool) -> None:
-        (self.peer.blocked.appendleft if first else self.peer.blocked.append)(self)
+        self.peer.blocked[self] = None
+        if first:
+            self.peer.blocked.move_to_end(self, last=False)
 
     def resume(self) -> bool:
         """Try again to write; False when nobody does."""

@@ -62,6 +62,8 @@ class Http1:
         self._chunks: int | None = None
         """Where in a chunked body we are; None in another."""
         self._last = False
+        self._parted = False
+        """Whether the server has waited for requests for the last time."""
 
     @property
     def idle(self) -> bool:
@@ -230,7 +232,7 @@ class Http1:
     def answered(self, exchange: _Exchange, *, last: bool) -> None:
         """The response is out."""
         self._exchange = None
-        if last or not exchange.complete:
+        if last or self._parted or not exchange.complete:
             self._last = True
             self._connection.end()
             return
@@ -265,6 +267,7 @@ class Http1:
 
     def part(self) -> None:
         """The peer has had time to send another request."""
+        self._parted = True
         if self._exchange is None:
             self._connection.close()
 

@@ -73,6 +73,10 @@ YOUNG: Final = 0.1
 _FAREWELL: Final = b"farewell"
 """The opaque data of the PING that goes with the first GOAWAY."""
 _ANY_STREAM: Final = 2**31 - 1
+_MOST_SETTINGS: Final = 32
+"""Settings in a frame. Each may change the windows of all streams (CVE-2020-11080)."""
+_MOST_CUT: Final = 1024
+"""Streams that were cut off and are remembered."""
 
 
 class Http2:
@@ -104,6 +108,10 @@ class Http2:
         self._left = False
         """Whether the peer has said that it goes."""
         self._code = ErrorCodes.NO_ERROR
+        self._named = _ANY_STREAM
+        """The last stream of the last GOAWAY."""
+        self._cut: dict[int, None] = {}
+        """Streams that were reset here: the rest of them is on its way for a while."""
         handlers = {
             DATA: self._data,
             HEADERS: self._headers,
@@ -168,6 +176,8 @@ class Http2:
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._trailers(stream, fields, ends)
+        elif stream_id in self._cut:
+            self._frames.useless += 1
         elif stream_id <= self._last:
             self._reject(stream_id, ErrorCodes.STREAM_CLOSED)
         else:
@@ -240,9 +250,7 @@ class Http2:
         stream = self._stream_at(stream_id, "DATA")
         if stream is None or stream.complete:
             self.took(size)
-            self._reject(stream_id, ErrorCodes.STREAM_CLOSED)
-            if stream is not None:
-                self._forget(stream)
+            self._refuse_data(stream_id, stream, bool(data))
             return
         stream.open -= size
         if stream.open < 0:
@@ -264,6 +272,15 @@ class Http2:
             self._frames.useless += 1
         if flags & END_STREAM:
             self._complete(stream)
+
+    def _refuse_data(self, stream_id: int, stream: Stream | None, some: bool) -> None:
+        """DATA of a stream that takes none."""
+        if stream is not None:
+            self.reset(stream, ErrorCodes.STREAM_CLOSED)
+        elif stream_id not in self._cut:
+            self._reject(stream_id, ErrorCodes.STREAM_CLOSED)
+        elif not some:
+            self._frames.useless += 1
 
     def _stream_at(self, stream_id: int, what: str) -> Stream | None:
         """The stream that a frame is about, None when it is over. Raises `Fatal`."""
@@ -299,6 +316,8 @@ class Http2:
             raise Fatal(ErrorCodes.PROTOCOL_ERROR, "SETTINGS of a stream")
         if len(payload) % 6 or (flags & ACK and payload):
             raise Fatal(ErrorCodes.FRAME_SIZE_ERROR, "SETTINGS of an odd length")
+        if len(payload) > 6 * _MOST_SETTINGS:
+            raise Fatal(ErrorCodes.ENHANCE_YOUR_CALM, "too many SETTINGS")
         if not flags & ACK:
             self._apply(payload)
             self._write(SETTINGS, ACK, 0, b"")
@@ -381,7 +400,14 @@ class Http2:
 
     def _reject(self, stream_id: int, code: ErrorCodes) -> None:
         self._frames.useless += 1
+        self._cut_off(stream_id, code)
+
+    def _cut_off(self, stream_id: int, code: ErrorCodes) -> None:
+        """Tell the peer to stop; what it has sent by then is no fault (RFC 9113, 5.1)."""
         self._write(RST_STREAM, 0, stream_id, LONG.pack(code))
+        self._cut[stream_id] = None
+        if len(self._cut) > _MOST_CUT:
+            del self._cut[next(iter(self._cut))]
 
     def _forget(self, stream: Stream) -> None:
         """The peer takes nothing more on this stream."""
@@ -395,7 +421,7 @@ class Http2:
         del self._streams[stream.number]
         self._patience.earn(PER_ANSWER)
         if not stream.complete:
-            self._write(RST_STREAM, 0, stream.number, LONG.pack(ErrorCodes.NO_ERROR))
+            self._cut_off(stream.number, ErrorCodes.NO_ERROR)
         if stream.held:
             self.took(stream.held)
         if not self._streams:
@@ -454,7 +480,9 @@ class Http2:
             self._end(self._code, "")
 
     def _go_away(self, last: int, code: ErrorCodes, reason: str) -> None:
-        self._write(GOAWAY, 0, 0, TWO_LONGS.pack(last, code) + reason.encode())
+        # It never names more than before (RFC 9113, 6.8), whatever was refused meanwhile.
+        self._named = min(last, self._named)
+        self._write(GOAWAY, 0, 0, TWO_LONGS.pack(self._named, code) + reason.encode())
 
     def _end(self, code: ErrorCodes, reason: str) -> None:
         if self._frames.closed:

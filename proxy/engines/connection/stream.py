@@ -109,8 +109,9 @@ class Stream(Exchange):
     def _send(self, body: bytes, more: bool) -> bytes | None:
         http, at, size = self._http, 0, len(body)
         while True:
-            room = min(size - at, self.window, http.window, http.frame)
-            if room < size - at and (room <= 0 or self.peer.paused):
+            # A window may be negative (RFC 9113, 6.9.2); what is empty needs none.
+            room = max(0, min(size - at, self.window, http.window, http.frame))
+            if room < size - at and (not room or self.peer.paused):
                 return body[at:]
             piece = body if room == size else body[at : at + room]
             at += room
