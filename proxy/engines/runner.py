@@ -290,7 +290,9 @@ class _Run:
         options = EngineOptions(idle_timeout=idle_timeout, farewell=0.0)
         app: Any = admin_app(self, self._reports)
         logger.info("Admin server listening on %s", describe(self._admin))
-        return asyncio.create_task(hypercorn_engine.serve(app, self._admin, options, stop))
+        return asyncio.create_task(
+            hypercorn_engine.serve_admin(app, self._admin, options, stop)
+        )
 
     async def _start(self, stop: asyncio.Event) -> bool:
         """Start the service, unless a signal comes first."""

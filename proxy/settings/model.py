@@ -659,7 +659,7 @@ class Settings:
         EngineName,
         Facts(
             one_of("hypercorn", "granian"),
-            "The HTTP server; `granian` needs the extra of that name.",
+            "The HTTP server; `granian` needs the extra of that name. See docs/engines.md.",
             reloadable=False,
             own=True,
         ),
