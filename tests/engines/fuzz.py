@@ -26,6 +26,7 @@ from typing import Any, Final
 from hpack import Decoder
 
 from proxy.app import EdgeApp
+from proxy.data_plane import Answer
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.model import EngineOptions
 from proxy.record import Record
@@ -54,6 +55,9 @@ class Service:
 
     async def close(self) -> None:
         """Nothing to do."""
+
+    async def admit(self, head: HttpRequest, record: Record) -> Answer:
+        return self.answer
 
     async def answer(self, request: HttpRequest, record: Record) -> Response:
         size = len(request.path) * 4099 + len(request.query) * 7 + len(request.body)
