@@ -63,7 +63,8 @@ async def _unkept(call: Call, http: HttpRequest, line: tuple[bytes, bytes]) -> R
 async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
     """An answer under a policy."""
     cache, wants = call.app.cache, call.headers.wants
-    rights, since = await cache.rights_of(place.key), cache.known_since(call.headers)
+    rights = await cache.rights_of(place.key, call.deadline)
+    since = cache.known_since(call.headers)
     found = cache.find(place, wants, since, rights)
     if found.entry is not None and found.verdict is not Verdict.FETCH:
         return await _hit(call, http, place, found, found.entry)
@@ -77,7 +78,7 @@ async def _kept(call: Call, http: HttpRequest, place: Place) -> Response:
         if spare is not None and _is_lost(made) and cache.spares(spare, wants):
             # Nobody can be asked about rights either, which the spare does not need.
             return await _spared(call, http, place, spare, made)
-        if await cache.rights.holding() != rights:
+        if await cache.rights.holding(call.deadline) != rights:
             # It was asked for under whatever rights were in force later on.
             return await _unkept(call, http, _NOT_SHARED)
         if not joined.is_for(place.identity):

@@ -143,14 +143,15 @@ class ResponseCache:
         token = headers.caching.get(CONSISTENCY_TOKEN)
         return -math.inf if token is None else self.tokens.known_since(token)
 
-    async def rights_of(self, key: Key) -> int | None:
+    async def rights_of(self, key: Key, deadline: float | None) -> int | None:
         """The stamp of the rights under which what is kept under `key`, or under way, may be
-        used; None when it may not, or there is nothing to look at them for."""
+        used; None when it may not, nobody can tell by the `deadline`, or there is nothing to
+        look at them for."""
         if time.monotonic() < self.rights.until:
             return self.rights.in_use
         kept = self._versions.trusted and self._store.get(key) is not None
         if kept or self._flights.find(key) is not None:
-            return await self.rights.holding()
+            return await self.rights.holding(deadline)
         return None
 
     def find(self, place: Place, wants: Wants, since: float, rights: int | None) -> Found:

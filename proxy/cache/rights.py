@@ -158,15 +158,18 @@ class Rights:
         """Whether what is kept may be used at this moment."""
         return time.monotonic() < self.until
 
-    async def holding(self) -> int | None:
+    async def holding(self, deadline: float | None = None) -> int | None:
         """The stamp under which what is kept may be used now; looks first if that is not
-        known. None when it may not be used, or nobody can tell in time."""
+        known. None when it may not be used, or nobody can tell in time, which is until the
+        `deadline` (monotonic, seconds) at the latest."""
         asked = time.monotonic()
         if asked < self.until:
             return self.in_use
         if self.in_use is None:
             return None
         since, patience = asked - self.interval, asked + PATIENCE
+        if deadline is not None:
+            patience = min(patience, deadline)
         while self._looked_at < since:
             now = time.monotonic()
             if now >= patience or now < self._next_try:

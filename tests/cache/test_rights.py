@@ -282,6 +282,23 @@ async def test_nobody_waits_long_for_a_look() -> None:
 # --- what processes share ---------------------------------------------------------------------
 
 
+async def test_nobody_waits_for_a_look_beyond_a_deadline() -> None:
+    begun: list[Statement] = []
+
+    async def ask(statement: Statement) -> Sequence[object]:
+        begun.append(statement)
+        await asyncio.sleep(60)
+        return ()
+
+    rights = Rights(ask, Versions())
+    rights.use(1)
+    assert await rights.holding(time.monotonic()) is None
+    assert not begun
+    assert await rights.holding() is None
+    assert begun
+    await rights.close()
+
+
 def test_the_newest_look_is_that_of_all_processes() -> None:
     look = Looks().of("h:1/a")
     pid = os.fork()

@@ -19,12 +19,12 @@ async def test_what_was_settled_before_the_body_stays(
     async with run_app(jwt_secret=OLD_SECRET) as running:
         app = running.app
         request = request_for("POST", "/items", ITEM, authorization=bearer(OLD_SECRET))
-        answer = await app.admit(request, Record())
+        record = Record()
+        answer = await app.admit(request, record)
         running.write(jwt_secret=NEW_SECRET, db_schemas="v2")
         await app.reload(BOTH)
         with pytest.raises(ApiError, match="key"):
             await app.admit(request, Record())
-        record = Record()
         assert answer_of(await answer(request, record)).status == 201
         assert record.role == "web_anon"
         later = await running.get("/things", authorization=bearer(NEW_SECRET))
