@@ -34,7 +34,7 @@ from math import inf
 from typing import Final, cast
 
 from proxy.data_plane import AsgiApp
-from proxy.engines.connection.exchange import Exchange, logger
+from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.frames import PREFACE
 from proxy.engines.connection.http1 import Http1
 from proxy.engines.connection.http2 import Http2
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
 
     # --- the protocols' side --------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Piece) -> None:
         """Hand bytes to the transport."""
         if not self._transport.is_closing():
             self._transport.write(data)
