@@ -351,7 +351,8 @@ class _Exchange(Exchange):
         self._start = None
         status: int = start["status"]
         headers: Fields = []
-        closes = self._http.closes()
+        # What follows can't be told from the rest of a request that nobody reads.
+        closes = self._http.closes() or not self.complete
         for field in start["headers"]:
             name = field[0]
             if name == b"content-length":
