@@ -111,3 +111,25 @@ async def test_a_stream_of_answers_that_began_before_the_end_does_not_hold_it_up
     assert wire.written.endswith(b"1\r\nb\r\n0\r\n\r\n")
     assert _has_ended(wire)
     wire.lose()
+
+
+async def test_an_answer_to_half_a_request_says_that_it_is_the_last() -> None:
+    connection, wire = connected(_long)
+    connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1234")
+    await turns()
+    assert b"\r\nconnection: close\r\n" in wire.written[:200]
+    assert _has_ended(wire)
+    wire.lose()
+
+
+async def test_what_waits_beneath_tls_has_time_though_it_can_not_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LINGER", 0.01)
+    connection, wire = connected(_long, EngineOptions(idle_timeout=0.5))
+    connection.scheme = "https"
+    connection.data_received(_CLOSING)
+    await turns()
+    began = asyncio.get_running_loop().time()
+    await _until_lost(wire)
+    assert asyncio.get_running_loop().time() - began > 0.3

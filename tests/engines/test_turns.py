@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 from proxy.asgi import Receive, Scope, Send
 from proxy.engines.model import EngineOptions
@@ -150,4 +151,27 @@ async def test_no_goaway_names_a_later_stream_than_the_one_before() -> None:
     assert named[0] == 2**31 - 1
     assert set(named[1:]) == {1}
     assert len(named) == 3
+    wire.lose()
+
+
+async def test_what_is_left_of_a_long_body_is_not_copied_for_each_frame() -> None:
+    length, step = 32 * 2**20, 16_384
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * length})
+
+    connection, wire = connected(app)
+    connection.data_received(_GREETING + request(1, head()))
+    await turns()
+    peak = 0
+    tracemalloc.start()
+    for _ in range(8):
+        before, _most = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        connection.data_received(_more(0, step) + _more(1, step))
+        await turns()
+        peak = max(peak, tracemalloc.get_traced_memory()[1] - before)
+    tracemalloc.stop()
+    assert peak < length // 4
     wire.lose()

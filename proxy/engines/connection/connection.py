@@ -13,8 +13,8 @@ bytes. The rules, which hold for HTTP/1.1 (`http1`) and HTTP/2 (`http2`) alike:
 5. Where the client does nothing, one timer waits for it: for the first byte and between
    requests `idle_timeout`; for the rest of a head `HEAD`; for taking what fills the
    transport `idle_timeout`, anew whenever it has taken some; for its end, once it has taken
-   all, `LINGER`. The TLS handshake is timed by the event loop, bodies and pieces of responses
-   by the application.
+   all, `LINGER` (with TLS `idle_timeout`, as what is left can't be seen there). The TLS
+   handshake is timed by the event loop, bodies and pieces of responses by the application.
 6. A client that has gone is noticed at once: by the end of its bytes, or of the connection.
    Half a connection is no connection: who has stopped sending is taken to be gone.
 7. Before the end what the client still sends is read and thrown away for a while: else the
@@ -34,7 +34,7 @@ from math import inf
 from typing import Final, cast
 
 from proxy.asgi import AsgiApp
-from proxy.engines.connection.exchange import Exchange, logger
+from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.frames import PREFACE
 from proxy.engines.connection.http1 import Http1
 from proxy.engines.connection.http2 import Http2
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
 
     # --- the protocols' side --------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Piece) -> None:
         """Hand bytes to the transport."""
         if not self._transport.is_closing():
             self._transport.write(data)
@@ -292,7 +292,9 @@ class Connection(asyncio.Protocol):
     def _await_end(self) -> None:
         """The peer is to take what waits to be sent, and to close."""
         self._await_taking()
-        self._deadline = self.loop.time() + LINGER
+        # How much waits beneath TLS can't be seen.
+        hidden = self.scheme == "https"
+        self._deadline = self._stall if hidden else self.loop.time() + LINGER
         self._arm(self._deadline)
 
     def _is_taken(self, now: float) -> bool:

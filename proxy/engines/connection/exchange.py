@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 FAILURE: Final = error_response(api_error("PGRSTX00"))
 
 
+Piece = bytes | memoryview
+"""Some of a body."""
+
+
 class Peer(Protocol):
     """What an exchange needs of its connection."""
 
@@ -170,7 +174,7 @@ class Exchange:
             body, more = b"", False
         else:
             raise ValueError(f"unsupported ASGI message {kind!r}")
-        rest = self._put(body, more=more)
+        rest: Piece | None = self._put(body, more=more)
         first = False
         while rest is not None:
             try:
@@ -208,7 +212,7 @@ class Exchange:
         waiter.set_result(None)
         return True
 
-    def _put(self, body: bytes, *, more: bool) -> bytes | None:
+    def _put(self, body: Piece, *, more: bool) -> Piece | None:
         """Write the head, unless it is out, and `body`; what there was no room for, or None."""
         raise NotImplementedError
 

@@ -66,7 +66,7 @@ class Frames:
         """A header block of which pieces are still to come."""
         self._begun = (0, 0)
         """The flags and stream of its first frame."""
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._gathered = 0
         self._flushing: asyncio.Handle | None = None
         self.useless = 0.0
@@ -143,7 +143,7 @@ class Frames:
             self._block = None
             self._handlers[HEADERS](begun, own, bytes(block))
 
-    def write(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+    def write(self, kind: int, flags: int, stream: int, payload: bytes | memoryview) -> None:
         """Send a frame, with others in the same turn of the event loop."""
         size = len(payload)
         self._out.append(_TOP.pack(size >> 16, size & 0xFFFF, kind, flags, stream))

@@ -19,7 +19,7 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from proxy.asgi import Scope
-from proxy.engines.connection.exchange import Exchange, logger
+from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.hpack import Fields
 from proxy.engines.connection.messages import (
     Malformed,
@@ -308,7 +308,7 @@ class _Exchange(Exchange):
         if not self.complete:
             self._http.took()
 
-    def _put(self, body: bytes, *, more: bool) -> bytes | None:
+    def _put(self, body: Piece, *, more: bool) -> Piece | None:
         connection = self._connection
         if connection.paused:
             return body
@@ -338,20 +338,21 @@ class _Exchange(Exchange):
             self._http.answered(self, last=self._closes)
         return None
 
-    def _fits(self, body: bytes, more: bool) -> bool:
+    def _fits(self, body: Piece, more: bool) -> bool:
         if self._left is None or self._left < 0:
             return True
         self._left -= len(body)
         return self._left >= 0 if more else self._left == 0
 
-    def _head(self, body: bytes, more: bool) -> bytes:
+    def _head(self, body: Piece, more: bool) -> bytes:
         """The head of the response; finds out how its end will be known (RFC 9112, 6.3)."""
         start = self._start
         assert start is not None  # `send` puts nothing before it
         self._start = None
         status: int = start["status"]
         headers: Fields = []
-        closes = self._http.closes()
+        # What follows can't be told from the rest of a request that nobody reads.
+        closes = self._http.closes() or not self.complete
         for field in start["headers"]:
             name = field[0]
             if name == b"content-length":
@@ -381,8 +382,8 @@ class _Exchange(Exchange):
         self._connection.abort()
 
 
-def _chunk(body: bytes, more: bool) -> bytes:
-    piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+def _chunk(body: Piece, more: bool) -> bytes:
+    piece = b"".join((b"%x\r\n" % len(body), body, b"\r\n")) if body else b""
     return piece if more else piece + b"0\r\n\r\n"
 
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
+from proxy.engines.connection.exchange import Piece
 from proxy.engines.connection.frames import (
     ACK,
     BATCH,
@@ -516,7 +517,7 @@ class Http2:
         """Write the head of a response."""
         self._frames.write_block(stream.number, self._encoder.encode(fields), ends)
 
-    def send_data(self, stream: Stream, data: bytes, ends: bool) -> None:
+    def send_data(self, stream: Stream, data: Piece, ends: bool) -> None:
         """Write a frame of a body that the windows have room for."""
         self.window -= len(data)
         stream.window -= len(data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from h2.errors import ErrorCodes
 
 from proxy.asgi import Scope
-from proxy.engines.connection.exchange import Exchange, logger
+from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.hpack import Field, Fields
 from proxy.engines.connection.messages import http_date
 from proxy.response.model import BODILESS
@@ -67,7 +67,7 @@ class Stream(Exchange):
         if self.window > 0:
             super()._queue(first)
 
-    def _put(self, body: bytes, *, more: bool) -> bytes | None:
+    def _put(self, body: Piece, *, more: bool) -> Piece | None:
         if self.peer.paused:
             return body
         if self._start is not None:
@@ -80,7 +80,7 @@ class Stream(Exchange):
             return None
         return self._send(body, more)
 
-    def _begin(self, body: bytes, more: bool) -> bytes:
+    def _begin(self, body: Piece, more: bool) -> Piece:
         """Write the head; the body that may follow it."""
         start = self._start
         assert start is not None  # `_put` has looked
@@ -106,13 +106,14 @@ class Stream(Exchange):
             self._done()
         return body
 
-    def _send(self, body: bytes, more: bool) -> bytes | None:
+    def _send(self, body: Piece, more: bool) -> Piece | None:
         http, at, size = self._http, 0, len(body)
         while True:
             # A window may be negative (RFC 9113, 6.9.2); what is empty needs none.
             room = max(0, min(size - at, self.window, http.window, http.frame))
             if room < size - at and (not room or self.peer.paused):
-                return body[at:]
+                # A copy of all that is left, for each frame's worth of room, adds up.
+                return memoryview(body)[at:]
             piece = body if room == size else body[at : at + room]
             at += room
             last = at == size
