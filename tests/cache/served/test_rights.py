@@ -27,7 +27,6 @@ from tests.apps.conftest import Config, Server, Table, bearer, eventually, start
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeToken, StartEdge, execute
-from tests.waiting import until
 
 SECRET = "the secret of those who lose their rights"
 INTERVAL = 0.3
@@ -263,46 +262,6 @@ def test_new_answers_keep_to_the_new_rules(shared: list[httpx.Client], sql: Sql)
             role = "rights_a" if reader.headers == all_readers[0].headers else "rights_b"
             assert reader.seen == [{"owner": role}]
         sql("notify pgrst_cache, '*'")
-
-
-async def test_nobody_joins_a_read_that_was_allowed_once(
-    shared: list[httpx.Client], server: Server, database: str, cluster: EmbeddedPostgres
-) -> None:
-    admin = await asyncpg.connect(cluster.dsn_for(database))
-    gate = await asyncpg.connect(cluster.dsn_for(database))
-    headers = bearer(SECRET, "rights_a") | {"host": HOSTS[0]}
-    target = "/gated?id=gt.0"
-    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-    try:
-        await gate.execute("select pg_advisory_lock(4712)")
-        async with httpx.AsyncClient(
-            base_url=server.process.url, http1=False, http2=True, timeout=60
-        ) as client:
-            # One connection, so that they meet in one worker.
-            first = asyncio.create_task(client.get(target, headers=headers))
-
-            async def held() -> bool:
-                return bool(await admin.fetchval(waiting))
-
-            await until(held)
-            second = asyncio.create_task(client.get(target, headers=headers))
-            await admin.execute("revoke select on api.gated from rights_a")
-            await asyncio.sleep(INTERVAL)
-            # It is refused at once, while the others wait.
-            answer = await client.get(target, headers=headers)
-            assert answer.status_code == 403
-            assert "collapsed" not in answer.headers.get("cache-status", "")
-            await gate.execute("select pg_advisory_unlock(4712)")
-            assert (await first).status_code == 200
-            # It came while it was allowed, and is answered when it no longer is; on a busy
-            # machine it may have asked by itself.
-            answer = await second
-            assert (
-                answer.status_code == 403 or "collapsed" not in answer.headers["cache-status"]
-            )
-    finally:
-        await admin.close()
-        await gate.close()
 
 
 # --- without a database ------------------------------------------------------------------
