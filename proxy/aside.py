@@ -25,6 +25,7 @@ other requests."""
 LONGEST: Final = 30.0
 """Seconds that reading a body may take, waiting for a thread included; a request's own
 deadline may come before."""
+UNREAD: Final = "Reading its body took too long; nothing was sent to the database."
 _PAUSE: Final = 0.0005
 # Few, for each slows down the event loop.
 _THREADS: Final = ThreadPoolExecutor(2, "aside")
@@ -34,11 +35,13 @@ class _Given(Exception):
     """Nobody waits for the work any more."""
 
 
-async def aside(work: Callable[[Between], T], deadline: float | None = None) -> T:
+async def aside(
+    work: Callable[[Between], T], deadline: float | None = None, *, late: str = UNREAD
+) -> T:
     """`work(between)`, done in a thread while others are served.
 
     `deadline` is in the event loop's time. Raises `ApiError` EDGE504 when it passes, or
-    `LONGEST`; and what `work` raises.
+    `LONGEST`, with `late` as its details; and what `work` raises.
     """
     loop = asyncio.get_running_loop()
     latest = loop.time() + LONGEST
@@ -54,7 +57,6 @@ async def aside(work: Callable[[Between], T], deadline: float | None = None) -> 
         async with asyncio.timeout_at(latest if deadline is None else min(deadline, latest)):
             return await loop.run_in_executor(_THREADS, partial(work, between))
     except TimeoutError:
-        details = "Reading its body took too long; nothing was sent to the database."
-        raise api_error("EDGE504", details=details) from None
+        raise api_error("EDGE504", details=late) from None
     finally:
         wanted = False

@@ -71,7 +71,8 @@ async def _ask(
             mode = state.rules.openapi_mode
             prepared, options = query.prepared, state.openapi
             describe = partial(api_description, prepared, plan, mode, options, outcome)
-            response = await aside(lambda _: describe(), call.deadline)
+            late = "Describing the schema took too long."
+            response = await aside(lambda _: describe(), call.deadline, late=late)
         else:
             response = respond(query, state.queries.rules.transaction.max_rows, outcome)
     record.lap("response")
