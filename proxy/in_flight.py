@@ -67,7 +67,9 @@ class InFlight:
         slow = [held for held in self.waiting if now - held.since >= self._stalled]
         slow.sort(key=lambda held: held.size * (now - held.since), reverse=True)
         if newcomer in slow:
-            del slow[slow.index(newcomer) :]
+            place = slow.index(newcomer)
+            # What comes to a small body shows that it gets on: any other goes before it.
+            del slow[place : place + 1 if newcomer.small else None]
         if self.bytes - sum([held.size for held in slow]) > most:
             return False
         for held in slow:
@@ -95,13 +97,18 @@ class Held:
         self.since = in_flight.clock()
         self.gave_way = False
 
+    @property
+    def small(self) -> bool:
+        """Whether it may take from the reserve."""
+        return self.size <= SMALL + REQUEST
+
     def grow(self, count: int) -> None:
         """It holds `count` bytes more. Raises `ApiError` EDGE531 when there is no room."""
         pot = self._in_flight
         self.size += count
         pot.bytes += count
         if pot.bytes > pot.most - pot.reserve:
-            most = pot.most if self.size <= SMALL + REQUEST else pot.most - pot.reserve
+            most = pot.most if self.small else pot.most - pot.reserve
             if pot.bytes > most and not pot.make_room(most, self):
                 raise no_room()
         self._progress += count

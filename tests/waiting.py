@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 15.0) -> None:
+    """Returns as soon as `holds` does. Raises AssertionError after `seconds`."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come about"
+        time.sleep(0.02)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 15.0) -> None:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pool.embedded import EmbeddedPostgres
 from tests.bench.footprint import memory
 from tests.conftest import MakeDatabase, StartEdge, execute
 from tests.http.processes import ServerProcess
 from tests.http.wire import H2Client
+from tests.waiting import eventually
 
 ENGINES = ("hypercorn", "granian")
 MIB = 1024 * 1024
@@ -213,8 +215,9 @@ def test_bodies_that_are_refused_take_no_memory(
 def unfinished(
     server: ServerProcess, count: int, size: int, *, http2: bool
 ) -> Iterator[list[socket.socket]]:
-    """So many requests whose bodies stop after `size` bytes, over the connections that are
-    given."""
+    """So many requests whose bodies stop after `size` bytes, once all have arrived; over the
+    connections that are given."""
+    before = arrived(server)
     socks: list[socket.socket] = []
     with ExitStack() as stack:
         if http2:
@@ -241,15 +244,37 @@ def unfinished(
                     # It may be sent away before it has sent all of it.
                     sock.sendall(b" " * size)
                 socks.append(sock)
+        # While more come in than there is room for, which of them stay is luck.
+        eventually(lambda: arrived(server) - before >= count)
         yield socks
 
 
+def arrived(server: ServerProcess) -> float:
+    """How many requests have come to it: those that were answered, that left, that wait."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=server.admin)) as admin:
+        page = admin.get("http://admin/metrics").text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name
+        in {
+            "edgerest_http_requests_in_flight",
+            "edgerest_http_requests_abandoned_total",
+            "edgerest_http_request_duration_seconds_count",
+        }
+    )
+
+
 @pytest.fixture(scope="module", params=ENGINES)
-def bounded(request: pytest.FixtureRequest, start: StartEdge) -> Iterator[ServerProcess]:
+def bounded(
+    request: pytest.FixtureRequest, start: StartEdge, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     with start(
         server_engine=request.param,
         server_max_bodies_in_flight=SMALLEST,
         server_max_answers_in_flight=MIB,
+        admin_server_unix_socket=str(tmp_path_factory.mktemp("admin") / "sock"),
     ) as server:
         yield server
         assert "Traceback" not in server.log

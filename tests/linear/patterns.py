@@ -204,8 +204,8 @@ def _is_slow(
 
 
 def _allowed(length: int) -> float:
-    """Seconds of CPU; ten times of what the slowest of the linear patterns takes."""
-    return 0.0005 + length * 0.5e-6
+    """Seconds of CPU; three times of what the slowest of the linear patterns takes."""
+    return 0.0005 + length * 0.15e-6
 
 
 def _applied(pattern: re.Pattern[Any], method: str, text: str | bytes) -> None:

@@ -39,6 +39,7 @@ def test_a_pattern_takes_linear_time(used: Used) -> None:
         (r"x*x*y", "match"),
         (r"<(script|style)>(.*?)</\1>", "sub"),
         (r"/\*.*?\*/", "sub"),
+        (rb"\r\n([^:]++):[ \t]*+([^\r]*+)", "findall"),
     ],
 )
 def test_what_is_not_linear_is_noticed(text: Any, method: str) -> None:

@@ -111,6 +111,21 @@ def test_who_keeps_most_waiting_for_longest_gives_way() -> None:
     assert not small.gave_way
 
 
+def test_a_small_body_gets_in_where_all_others_wait_as_long() -> None:
+    clock = Clock()
+    bodies = InFlight(MOST, clock=clock)
+    small, late = Held(bodies), Late()
+    small.grow(REQUEST)
+    small.wait(late)  # type: ignore[arg-type]
+    filled(bodies, REQUEST)
+    while bodies.bytes < bodies.most:
+        Held(bodies).grow(min(REQUEST, bodies.most - bodies.bytes))
+    clock.now = 1.0
+    small.grow(10)
+    assert not late.expired
+    assert bodies.bytes <= bodies.most - bodies.reserve
+
+
 def test_what_runs_leaves_room_for_small_bodies() -> None:
     bodies = InFlight(MOST)
     for held, _ in filled(bodies, 200_000):

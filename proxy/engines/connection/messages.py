@@ -25,7 +25,7 @@ _FIELDS: Final = rb"(?:\r\n" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+)*+"
 _HEAD: Final = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])" + _FIELDS
 )
-_FIELD: Final = re.compile(rb"\r\n([^:]++):[ \t]*+([^\r]*+)")
+_FIELD: Final = re.compile(rb"\r\n([^:\r]++):[ \t]*+([^\r]*+)")
 _TRAILERS: Final = re.compile(_FIELDS)
 _METHOD: Final = re.compile(TOKEN)
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
