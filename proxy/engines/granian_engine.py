@@ -24,7 +24,7 @@ from granian.server.embed import Server
 
 from proxy.engines.model import EngineOptions
 from proxy.http.asgi import AsgiApp, Receive, Scope, Send
-from proxy.http.data_plane import CHUNK
+from proxy.http.streaming import CHUNK
 
 logger = logging.getLogger(__name__)
 
