@@ -863,6 +863,15 @@ class Settings:
             own=True,
         ),
     ] = "apache"
+    url_well_known_enabled: Annotated[
+        bool,
+        Facts(
+            BOOLEAN,
+            "Answer `GET /.well-known/edgerest` with this server's version, what it can do and"
+            " its limits, as JSON, whoever asks.",
+            own=True,
+        ),
+    ] = False
     url_schema_prefix: Annotated[
         bool,
         Facts(
