@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -21,6 +22,10 @@ import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
+
+# Every server that a test starts would compile the packages anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more about what else the machine does.
 hypothesis.settings.register_profile("suite", deadline=None)
