@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from pool.embedded import EmbeddedPostgres
-from tests.apps.conftest import Config, Server, Start, bearer, eventually
+from tests.apps.conftest import Config, Server, Start, bearer
 from tests.conftest import execute
+from tests.waiting import eventually
 
 SHOP, BLOG = "shop.example.com", "blog.example.com"
 

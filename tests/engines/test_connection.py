@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 
 import pytest
 
@@ -30,6 +29,7 @@ from tests.engines.model import (
     head,
     request,
 )
+from tests.waiting import until
 
 _FRAME = 16_384
 _GREETING = PREFACE + frame(SETTINGS, 0, 0)
@@ -247,7 +247,7 @@ async def test_a_connection_is_closed_that_takes_nothing() -> None:
     connection, wire = connected(_stream_of([]), EngineOptions(idle_timeout=0.05))
     connection.data_received(_GET1)
     connection.pause_writing()
-    await _until(lambda: wire.lost)
+    await until(lambda: wire.lost)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_silence_is_not_waited_on(sent: bytes, monkeypatch: pytest.MonkeyP
     connection, wire = connected(Slow(), EngineOptions(idle_timeout=idle))
     if sent:
         connection.data_received(sent)
-    await _until(lambda: wire.closing or wire.lost or wire.ended)
+    await until(lambda: wire.closing or wire.lost or wire.ended)
     wire.lose()
 
 
@@ -369,9 +369,3 @@ async def test_an_application_that_fails_is_a_500(sent: bytes, fault: str) -> No
         assert (HEADERS, 1) in kinds or (RST_STREAM, 1) in kinds
         assert b"four" not in said
     wire.lose()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)

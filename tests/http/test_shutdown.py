@@ -13,13 +13,9 @@ import pytest
 from tests.faults.clients import Http1, Http2, Unprocessed
 from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client
+from tests.waiting import eventually
 
 ENGINES = ("hypercorn", "granian")
-
-
-def wait_until_refused(server: ServerProcess) -> None:
-    while not refuses_connections(server):
-        pass
 
 
 def refuses_connections(server: ServerProcess) -> bool:
@@ -105,7 +101,7 @@ async def test_a_request_on_an_idle_http1_connection_is_not_lost() -> None:
         client = await Http1.connect(server.host, server.port)
         assert (await client.request("GET", "/")).status == 200
         server.signal()
-        await asyncio.to_thread(wait_until_refused, server)
+        await asyncio.to_thread(eventually, lambda: refuses_connections(server))
         answer = await client.request("GET", "/")
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert (await asyncio.to_thread(server.wait))[0] == 0

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from pool.embedded import EmbeddedError, EmbeddedPostgres, find_binaries
+from tests.waiting import eventually
 
 _ROOT = Path(__file__).parents[2]
 
@@ -62,13 +62,6 @@ def alive(pid: int) -> bool:
         return False
     # A dead process nobody has waited for is dead all the same.
     return facts.rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_for(fact: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def run_script(script: str, *args: str, **options: object) -> subprocess.Popen[str]:
@@ -152,7 +145,7 @@ def test_it_goes_when_its_owner_is_killed(directory: Path) -> None:
         assert alive(pid)
         assert sockets.exists()
         owner.kill()
-        wait_for(lambda: not alive(pid) and not sockets.exists())
+        eventually(lambda: not alive(pid) and not sockets.exists())
 
 
 def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
@@ -161,7 +154,7 @@ def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
         told = owner.stdout.readline().split()
         pid, watchdog = int(told[0]), int(told[1])
         os.kill(watchdog, signal.SIGKILL)
-        wait_for(lambda: not alive(watchdog))
+        eventually(lambda: not alive(watchdog))
         owner.kill()
     assert alive(pid)
     with EmbeddedPostgres(directory, durable=False) as server:

@@ -16,8 +16,9 @@ from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
 from pool.model import Argument, Statement
 from pool.session import Session
-from tests.pool.conftest import Admin, execute, until
+from tests.pool.conftest import Admin, execute
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _TYPES = """
 drop schema if exists types cascade;

@@ -23,10 +23,11 @@ import httpx
 import pytest
 
 from pool.embedded import EmbeddedPostgres
-from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
+from tests.apps.conftest import Config, Server, Table, bearer, started
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeToken, StartEdge, execute
+from tests.waiting import eventually
 
 SECRET = "the secret of those who lose their rights"
 INTERVAL = 0.3
