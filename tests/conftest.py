@@ -22,6 +22,7 @@ import pytest
 
 from pool.embedded import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
+from tests.roles import ROLES
 
 # Every server that a test starts would compile the packages anew.
 sys.dont_write_bytecode = False
@@ -43,11 +44,12 @@ MakeDatabase = Callable[[Path], str]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of this test run's own."""
+    """A PostgreSQL of this test run's own, with the roles that schemas grant to."""
     with (
         tempfile.TemporaryDirectory(prefix="edgerest-test-") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as server,
     ):
+        asyncio.run(execute(server.dsn, ROLES))
         yield server
 
 

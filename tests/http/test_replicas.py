@@ -21,6 +21,7 @@ from proxy.settings import Settings
 from tests.conftest import SHOP, MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
 from tests.pool.standby import pair
+from tests.roles import ROLES
 from tests.waiting import eventually
 
 Pair = tuple[EmbeddedPostgres, EmbeddedPostgres]
@@ -38,7 +39,7 @@ def servers() -> Iterator[Pair]:
         tempfile.TemporaryDirectory(prefix="edgerest-test-") as scratch,
         pair(Path(scratch)) as both,
     ):
-        asyncio.run(execute(both[0].dsn, SHOP.read_text() + _WHERE))
+        asyncio.run(execute(both[0].dsn, ROLES + SHOP.read_text() + _WHERE))
         yield both
 
 
