@@ -20,7 +20,7 @@ import hypothesis
 import jwt
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
 from tests.roles import ROLES
 

@@ -21,5 +21,5 @@ begin
 end
 $roles$;
 """
-"""Once for each PostgreSQL, whatever it has already: roles belong to the server. The server under
-test connects as `authenticator`."""
+"""Once for each PostgreSQL, whatever it has already: roles belong to the server. Those under
+test connect as `authenticator`."""
