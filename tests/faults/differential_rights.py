@@ -107,7 +107,8 @@ class Keeper:
         apart = kind == "row security"
         two = [f"{strangers}_one", f"{strangers}_two"] if apart else []
         parted = [_Read(role, f"/{strangers}", [{"owner": role}]) for role in two]
-        reads = [*map(_read_of, scene), *parted]
+        # Those first that are not waited for.
+        reads = sorted([*map(_read_of, scene), *parted], key=lambda read: not read.strict)
         if apart:
             await self._execute(_STRANGERS.replace("{n}", strangers))
         if unkept := await self._all(reads, self._is_kept):

@@ -281,7 +281,7 @@ def test_new_answers_are_not_told_to_be_for_everybody(
 
     def told(client: httpx.Client) -> str:
         answer = client.get(f"/told?id=gt.-{next(_numbers)}", headers=headers)
-        return answer.headers.get("cache-control", "")
+        return str(answer.headers.get("cache-control"))
 
     for client in clients:
         eventually(lambda c=client: told(c).startswith("public"))  # type: ignore[misc]
