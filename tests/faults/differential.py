@@ -53,7 +53,7 @@ from tests.faults.verdicts import tell, try_defects
 from tests.http.processes import ServerProcess, running
 
 _CHANNEL: Final = "pgrst_cache"
-_ENOUGH: Final = 3000
+_ENOUGH: Final = 10_000
 """Operations within which every defect has to be noticed."""
 
 
