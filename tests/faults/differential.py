@@ -95,10 +95,13 @@ def differential(
             for name, workers in (("one", 2), ("other", 1))
         ]
         rounds = 1
-        if defect is not None:
-            # Each of those of rights shows in the changes of one kind. Others are hidden by
-            # them, for nothing that was kept is used after a change.
-            rounds = len(KINDS) if defect in OF_RIGHTS else 0
+        if defect in OF_RIGHTS:
+            # Each shows in the changes of one kind; and not where others write what ends the
+            # use of all that is kept.
+            rounds, operations = len(KINDS), 0
+        elif defect is not None:
+            # A change of rights ends that, too.
+            rounds = 0
         verdict = asyncio.run(
             _run(database, servers, operations, people, seed, samples, rounds)
         )
