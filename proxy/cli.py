@@ -278,6 +278,24 @@ def schema(config: Path | None, app: str | None) -> None:
     click.echo(_with_database(_app_of(_load(config), app), read))
 
 
+@main.command()
+@click.argument("language", type=click.Choice(["typescript", "python"]))
+@CONFIG
+@APP
+@_telling
+def types(language: str, config: Path | None, app: str | None) -> None:
+    """Print the types of tables and functions, for the programs that call the API.
+
+    TypeScript is for @supabase/postgrest-js and supabase-js, Python for edge_client.
+    """
+    from proxy.commands.types import types_text
+
+    async def read(pool: Pool, settings: Settings) -> str:
+        return await types_text(pool, settings, language)
+
+    click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
+
+
 @main.group()
 def cache() -> None:
     """What the response cache needs of a database."""
