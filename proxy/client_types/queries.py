@@ -56,7 +56,7 @@ select json_agg(json_build_array(
     ) as a
   ),
   obj_description(p.oid, 'pg_proc')
-) order by n.nspname, p.proname, p.pronargs, p.oid)
+) order by n.nspname, p.proname, p.pronargs, pg_get_function_identity_arguments(p.oid))
 from pg_proc p
 join pg_namespace n on n.oid = p.pronamespace
 where p.pronamespace in {exposed} and p.prokind = 'f'

@@ -29,6 +29,8 @@ from proxy.schema_cache.model import Column, QualifiedName, SchemaCache, Table
 from proxy.settings import Settings
 from tests.conftest import execute
 from tests.demo_database import load_demo
+from tests.docs.blocks import blocks_of
+from tests.http.processes import ROOT
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 from tests.zoo.schema import SCHEMA
 
@@ -77,6 +79,12 @@ def printed(dsn: str, schemas: str, language: str) -> str:
     return result.stdout
 
 
+def shown(language: str) -> str:
+    """What docs/types.md shows in a language."""
+    blocks = blocks_of(ROOT / "docs" / "types.md")
+    return "".join(block.text for block in blocks if block.language == language)
+
+
 @pytest.fixture
 def compiled(tmp_path: Path) -> Iterator[Path]:
     """A folder whose `use.ts` can be compiled."""
@@ -103,6 +111,11 @@ def test_postgrest_js_takes_the_types_of_the_demo(demo: str, compiled: Path) -> 
     shutil.copy(HERE / "use.ts", compiled)
 
 
+def test_the_page_is_right_of_typescript(demo: str, compiled: Path) -> None:
+    (compiled / "database.ts").write_text(printed(demo, "api", "typescript"))
+    (compiled / "use.ts").write_text(shown("ts"))
+
+
 def test_the_compiler_takes_the_types_of_anything(zoo: str, compiled: Path) -> None:
     (compiled / "use.ts").write_text(printed(zoo, "zoo,public", "typescript"))
 
@@ -125,7 +138,8 @@ def checked(folder: Path, *files: str) -> None:
 def test_mypy_takes_the_types_of_the_demo(demo: str, tmp_path: Path) -> None:
     (tmp_path / "database.py").write_text(printed(demo, "api", "python"))
     (tmp_path / "use.py").write_text(USE_PYTHON)
-    checked(tmp_path, "use.py")
+    (tmp_path / "page.py").write_text(shown("python"))
+    checked(tmp_path, "use.py", "page.py")
 
 
 def test_mypy_takes_the_types_of_anything(zoo: str, tmp_path: Path) -> None:
