@@ -13,7 +13,7 @@ from pool.errors import ConnectionFailed, DatabaseError, PoolError
 from pool.model import Outcome, Run, Transaction
 from proxy.aside import aside
 from proxy.cache.coalescing import Flight
-from proxy.cache.preconditions import guarded, may_try_again, refused
+from proxy.cache.preconditions import guarded, may_try_again, mismatch
 from proxy.call import Call
 from proxy.deadline import in_time
 from proxy.errors import ApiError
@@ -177,5 +177,5 @@ async def _run(run: Run, transaction: Transaction) -> Outcome:
                 raise
         else:
             if not outcome.admitted:
-                raise refused("What is there now is not what the request asks for")
+                raise mismatch()
             return outcome
