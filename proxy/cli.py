@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NoReturn, ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 
@@ -321,6 +321,24 @@ def triggers(config: Path | None, app: str | None, drop: bool, schema: str | Non
         return await print_triggers(pool, settings, schema=schema, drop=drop)
 
     click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
+
+
+@main.group()
+def migrate() -> None:
+    """Make a configuration of another program's."""
+
+
+@migrate.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@_telling
+def pgbouncer(file: TextIO) -> None:
+    """Print a configuration made of a pgbouncer.ini, with remarks on what differs."""
+    from proxy.commands.pgbouncer import MigrationError, configuration
+
+    try:
+        click.echo(configuration(file.read()), nl=False)
+    except (MigrationError, UnicodeDecodeError) as error:
+        _fail(str(error))
 
 
 @main.command()
