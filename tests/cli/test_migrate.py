@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli import main
-from proxy.commands.pgbouncer import MigrationError, configuration
+from proxy.cli.main import main
+from proxy.cli.pgbouncer import MigrationError, configuration
 from proxy.settings import Loaded, load_settings
 
 FULL = """

@@ -18,13 +18,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.embedded import EmbeddedPostgres
 from pool.pool import Pool
-from proxy.cli import main
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.cli.main import main
+from proxy.cli.types import read_described
 from proxy.client_types.model import ArrayOf, Described, EnumOf, RowOf, Value
 from proxy.client_types.python import python
 from proxy.client_types.typescript import typescript
-from proxy.commands.types import read_described
 from proxy.schema_cache.model import Column, QualifiedName, SchemaCache, Table
 from proxy.settings import Settings
 from tests.conftest import execute
