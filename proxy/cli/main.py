@@ -323,6 +323,43 @@ def triggers(config: Path | None, app: str | None, drop: bool, schema: str | Non
     click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
 
 
+@main.command()
+@click.argument("one", metavar="URL")
+@click.argument("other", metavar="URL")
+@click.argument("requests", type=click.File(encoding="utf-8"))
+@click.option(
+    "-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Sent with each."
+)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for each answer.")
+@_telling
+def compare(
+    one: str, other: str, requests: TextIO, headers: tuple[str, ...], timeout: float
+) -> int:
+    """Send a file of requests to two servers, and show what they answer otherwise.
+
+    REQUESTS holds a line `GET /items?id=eq.1`, headers, an empty line and a body for each
+    request; a line ### parts them. Writes are done, on both servers.
+    """
+    from proxy.cli.compare import RequestsError, answers, differences, read_requests
+
+    try:
+        asked = read_requests(requests.read())
+    except (RequestsError, UnicodeDecodeError) as error:
+        _fail(f"{requests.name}: {error}")
+    pairs = [
+        (name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in headers)
+    ]
+    differing = 0
+    both = (answers(url, asked, pairs, timeout) for url in (one, other))
+    for request, said, said_there in zip(asked, *both, strict=True):
+        found = list(differences(said, said_there))
+        if found:
+            differing += 1
+            click.echo("\n    ".join((str(request), *found)))
+    click.echo(f"{differing} of {len(asked)} requests are answered otherwise")
+    return 1 if differing else 0
+
+
 @main.group()
 def migrate() -> None:
     """Make a configuration of another program's."""
