@@ -282,18 +282,32 @@ def schema(config: Path | None, app: str | None) -> None:
 @click.argument("language", type=click.Choice(["typescript", "python"]))
 @CONFIG
 @APP
+@click.option("--url", help="Ask the admin server of a running server instead.")
+@click.option(
+    "--token", envvar="EDGEREST_ADMIN_TOKEN", help="Its admin-server-token, from elsewhere."
+)
 @_telling
-def types(language: str, config: Path | None, app: str | None) -> None:
+def types(
+    language: str, config: Path | None, app: str | None, url: str | None, token: str | None
+) -> None:
     """Print the types of tables and functions, for the programs that call the API.
 
     TypeScript is for @supabase/postgrest-js and supabase-js, Python for edge_client.
     """
-    from proxy.cli.types import types_text
+    from proxy.cli.types import TypesError, types_of_database, types_of_server
 
     async def read(pool: Pool, settings: Settings) -> str:
-        return await types_text(pool, settings, language)
+        return await types_of_database(pool, settings, language)
 
-    click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
+    try:
+        text = (
+            _with_database(_app_of(_load(config), app), read)
+            if url is None
+            else types_of_server(url, language, app, token)
+        )
+    except TypesError as error:
+        _fail(str(error))
+    click.echo(text, nl=False)
 
 
 @main.group()

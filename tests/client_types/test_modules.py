@@ -14,23 +14,24 @@ from typing import Any
 
 import asyncpg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.pool import Pool
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.cli.main import main
-from proxy.cli.types import read_described
 from proxy.client_types.model import ArrayOf, Described, EnumOf, RowOf, Value
+from proxy.client_types.modules import read_described
 from proxy.client_types.python import python
 from proxy.client_types.typescript import typescript
+from proxy.schema_cache.load import CacheOptions, load_schema_cache
 from proxy.schema_cache.model import Column, QualifiedName, SchemaCache, Table
-from proxy.settings import Settings
-from tests.conftest import execute
-from tests.demo_database import load_demo
+from tests.conftest import StartEdge, execute
+from tests.demo_database import load_demo, serve_demo
 from tests.docs.blocks import blocks_of
 from tests.http.processes import ROOT
+from tests.ports import free_port
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 from tests.zoo.schema import SCHEMA
 
@@ -147,6 +148,35 @@ def test_mypy_takes_the_types_of_anything(zoo: str, tmp_path: Path) -> None:
     checked(tmp_path, "database.py")
 
 
+# --- of a running server ---------------------------------------------------------------------
+
+
+def asked(*options: str) -> Result:
+    return CliRunner().invoke(main, ["types", "typescript", *options])
+
+
+def test_a_running_server_tells_the_same(
+    demo: str, postgres: EmbeddedPostgres, start_edge: StartEdge
+) -> None:
+    port = free_port()
+    with serve_demo(
+        start_edge,
+        postgres,
+        "demo_types",
+        admin_server_host="127.0.0.1",
+        admin_server_port=port,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        assert asked("--url", url).stdout == printed(demo, "api", "typescript")
+        for wrong in (("--url", f"{url}/x"), ("--url", url, "--app", "nobody")):
+            refused = asked(*wrong)
+            assert (refused.exit_code, refused.stdout) == (1, "")
+            assert "answers 404" in refused.stderr
+    refused = asked("--url", url)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"edgerest: {url}: ")
+
+
 # --- beside PostgreSQL ----------------------------------------------------------------------
 
 
@@ -180,8 +210,8 @@ async def wrong_values(dsn: str, schema: str) -> tuple[int, list[str]]:
     """How many values of tables were looked at, and which are not what is told of them."""
     pool, connection = Pool(dsn, size=1), await asyncpg.connect(dsn)
     try:
-        settings = Settings(db_uri=dsn, db_schemas=(schema,))
-        described = await read_described(pool, settings)
+        cache = await load_schema_cache(pool, CacheOptions((schema,)))
+        described = await read_described(pool.run, cache, (schema,))
         count, wrong = 0, []
         for table in described.tables(schema):
             sql = "select row_to_json(t.*) from {} as t limit 20"
