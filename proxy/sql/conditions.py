@@ -81,7 +81,9 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
         case "is":
             return f"{left} IS {_IS[value]}"
         case "isdistinct":
-            return f"{left} IS DISTINCT FROM {writer.bind(value)}"
+            right = writer.bind(value)
+            right = f"{right}::{known_type(field.type)}" if _is_alias_of_oid(field) else right
+            return f"{left} IS DISTINCT FROM {right}"
         case "fts":
             language = _language(writer, operation.language)
             return f"{left} @@ pg_catalog.{operator.sql}({language}{writer.bind(value)})"
