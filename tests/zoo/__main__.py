@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from pool.embedded import EmbeddedPostgres
 from tests.conftest import execute
@@ -23,6 +24,9 @@ from tests.http.processes import running
 from tests.zoo import beside
 from tests.zoo.run import SETTINGS, planned, walk
 from tests.zoo.schema import SCHEMA
+
+STAGE: Final = 2000
+"""So many requests between two signs of life."""
 
 
 def main() -> int:
@@ -42,7 +46,9 @@ def main() -> int:
         uri = postgres.dsn_for("postgres", "authenticator")
         taken = asyncio.run(planned(postgres.dsn, most))
         with edge(Path(directory), {**SETTINGS, "db-uri": uri}) as url:
-            asyncio.run(walk(postgres.dsn, url, taken, tell))
+            for start in range(0, len(taken), STAGE):
+                asyncio.run(walk(postgres.dsn, url, taken[start : start + STAGE], tell))
+                say(f"{min(start + STAGE, len(taken))} of {len(taken)} requests")
         say(f"{len(taken)} requests, {unexplained} differences")
         if other := os.environ.get("POSTGREST_BIN"):
             settings = {**SETTINGS, "db-uri": uri, "csv-plain-backslashes": False}

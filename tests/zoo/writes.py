@@ -17,6 +17,9 @@ _FROM_CSV: Final = {"Prefer": _BACK, "Content-Type": "text/csv"}
 NEW_KEY: Final = 1000
 """Keys of new rows are so much larger than the keys of those they are made of."""
 
+UNREADABLE: Final = frozenset(("zoo.grid[]", "int2vector[]", "oidvector[]"))
+"""Arrays that PostgreSQL writes as JSON and does not read again."""
+
 
 async def of_table(connection: asyncpg.Connection[Any], table: Table) -> list[Step]:
     """Rows updated, deleted, and copied under a new key."""
@@ -72,12 +75,12 @@ async def _updates(
             f"update {table.sql} set {quoted(own)} = {value} where {where} returning {c}"
         )
 
-    yield Step(target, update(c), "rows", "PATCH", _JSON, first["body"])
     null = f'{{{first["body"][1:].partition(" : ")[0]} : null}}'
     yield Step(target, update("null"), "rows", "PATCH", _JSON, null)
-    yield Step(
-        f"{target}&columns={written(own)}", update(c), "rows", "PATCH", _JSON, first["body"]
-    )
+    if column.type not in UNREADABLE:
+        yield Step(target, update(c), "rows", "PATCH", _JSON, first["body"])
+        chosen = f"{target}&columns={written(own)}"
+        yield Step(chosen, update(c), "rows", "PATCH", _JSON, first["body"])
     if column.base not in ("json", "jsonb"):  # there it would be a string
         yield Step(target, update(literal(first["value"])), "rows", "PATCH", _FROM_CSV,
                    f"{_csv(own)}\r\n{_csv(first['value'])}")  # fmt: skip
@@ -85,7 +88,7 @@ async def _updates(
 
 async def _inserts(connection: asyncpg.Connection[Any], table: Table, key: Column) -> Any:
     """A copy of each row under a new key, in each way to write one."""
-    if key.made:
+    if key.made or UNREADABLE.intersection(column.type for column in table.columns):
         return
     given = [column for column in table.columns if not column.made]
     named = ", ".join(quoted(column.name) for column in given)
@@ -113,11 +116,11 @@ async def _inserts(connection: asyncpg.Connection[Any], table: Table, key: Colum
             continue
         for resolution in ("merge", "ignore"):
             prefer = {**_JSON, "Prefer": f"{_BACK},resolution={resolution}-duplicates"}
-            query = f"{insert} {value} on conflict do nothing returning z.*"
+            query = f"{insert} {value} on conflict ({quoted(key.name)}) do nothing returning z.*"
             yield Step(at, query, "rows", "POST", prefer, body)
         yield Step(
             f"{at}?{written(key.name)}=eq.{row['key'] + NEW_KEY}",
-            f"{insert} {value} on conflict do nothing returning z.*",
+            f"{insert} {value} on conflict ({quoted(key.name)}) do nothing returning z.*",
             "rows", "PUT", _JSON, body,
         )  # fmt: skip
     if len(rows) > 1:
