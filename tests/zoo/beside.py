@@ -39,9 +39,7 @@ EXPLAINED: Final[dict[str, Callable[[Step, Answer, Answer], bool]]] = {
 """The differences that are meant, and how each is known: our answer comes first."""
 
 
-async def compare(
-    url: str, other_url: str, taken: Sequence[Step], tell: Tell
-) -> Counter[str]:
+async def compare(url: str, other_url: str, taken: Sequence[Step], tell: Tell) -> Counter[str]:
     """How often each explained difference was met; others are told."""
     met: Counter[str] = Counter()
     async with (
@@ -57,7 +55,9 @@ async def compare(
             ]
             if (found := between(one, other)) is None:
                 continue
-            reason = next((why for why, holds in EXPLAINED.items() if holds(step, one, other)), "")
+            reason = next(
+                (why for why, holds in EXPLAINED.items() if holds(step, one, other)), ""
+            )
             if reason:
                 met[reason] += 1
             else:
@@ -115,9 +115,7 @@ def other_server(
             process.terminate()
 
 
-def _wait_until_ready(
-    process: subprocess.Popen[bytes], url: str, patience: float
-) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, patience: float) -> None:
     end = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < end:
         try:

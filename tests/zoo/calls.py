@@ -19,9 +19,8 @@ def of_function(function: Function) -> Iterator[Step]:
     """Without arguments; a function that wants some must be refused."""
     at, call = f"/rpc/{url(function.name)}", f"{SCHEMA}.{quoted(function.name)}()"
     query, shape = f"select f as x from {call} f", _shape(function)
-    if function.returns == "void":
-        query = f"select {call} as x"
-    elif function.returns == "record" and not function.is_composite:
+    is_record = function.returns == "record" and not function.is_composite
+    if function.returns == "void" or is_record:
         query = f"select {call} as x"
     elif function.is_composite:
         query = f"select f.* from {call} f"
@@ -63,8 +62,12 @@ def of_signatures() -> Iterator[Step]:
         at, rows = f"/rpc/dressed{number}?v={given}", f"zoo.dressed{number}({value}) f"
         yield Step(f"{at}&n=eq.2", f"select f.* from {rows} where n = 2")
         yield Step(f"{at}&select=n,x&x=is.null", f"select n, x from {rows} where x is null")
-        yield Step(f"{at}&order=n.desc&limit=1", f"select f.* from {rows} order by n desc limit 1")
-        yield Step(at, f"select format('%s', x), format('%s', n) from {rows}", "csv", headers=CSV)
+        yield Step(
+            f"{at}&order=n.desc&limit=1", f"select f.* from {rows} order by n desc limit 1"
+        )
+        yield Step(
+            at, f"select format('%s', x), format('%s', n) from {rows}", "csv", headers=CSV
+        )
         yield Step(f"{at}&n=eq.1", f"select f.* from {rows} where n = 1", "row", headers=ONE)
         yield Step(f"{at}&limit=1", f"select count(*) from {rows}", "count", headers=EXACT)
         yield Step(f"/rpc/listed{number}", "select '{}'::int[] as x", "value")

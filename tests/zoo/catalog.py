@@ -180,9 +180,7 @@ async def functions(connection: asyncpg.Connection[Any]) -> list[Function]:
     return [Function(**dict(row)) for row in await connection.fetch(_FUNCTIONS)]
 
 
-async def accepted(
-    connection: asyncpg.Connection[Any], queries: Sequence[str]
-) -> list[bool]:
+async def accepted(connection: asyncpg.Connection[Any], queries: Sequence[str]) -> list[bool]:
     """Which of `queries` PostgreSQL can plan."""
     await connection.execute(_TAKES)
     rows = await connection.fetch(

@@ -38,7 +38,9 @@ def of_key(key: Key) -> Iterator[Step]:
     yield Step(f"{up}?select=*,x:{to}!inner()", f"select o.* from {o} where {some}")
     yield Step(f"{up}?select=*,x:{to}()&x=not.is.null", f"select o.* from {o} where {some}")
     yield Step(f"{up}?select=*,x:{to}()&x=is.null", f"select o.* from {o} where not {some}")
-    yield Step(f"{down}?select=*,x:{back}()&x=is.null", f"select f.* from {f} where not {theirs}")
+    yield Step(
+        f"{down}?select=*,x:{back}()&x=is.null", f"select f.* from {f} where not {theirs}"
+    )
     yield Step(
         f"{down}?select=*,x:{back}!inner()",
         f"select count(*) from {f} where {theirs}",

@@ -126,7 +126,8 @@ def of_column(table: Table, column: Column) -> Iterator[Step]:
     thorough = is_thorough(table, column)
     for suffix, order in ORDERS if thorough else ORDERS[-1:]:
         yield Step(
-            f"{at}?select={n}&order={n}{suffix}", f"select {c} from {source} order by {c}{order}"
+            f"{at}?select={n}&order={n}{suffix}",
+            f"select {c} from {source} order by {c}{order}",
         )
     yield Step(f"{at}?{n}=is.null", f"select z.* from {source} where {null}")
     yield Step(f"{at}?{n}=not.is.null", f"select z.* from {source} where not {null}")
@@ -138,7 +139,8 @@ def of_column(table: Table, column: Column) -> Iterator[Step]:
         headers={**EXACT, "Range": "0-0"},
     )
     yield Step(
-        f"{at}?or=({n}.is.null,not.and({n}.not.is.null,{n}.is.null))", f"select z.* from {source}"
+        f"{at}?or=({n}.is.null,not.and({n}.not.is.null,{n}.is.null))",
+        f"select z.* from {source}",
     )
     for word in ("true", "false", "unknown") if thorough else ():
         yield Step(f"{at}?{n}=is.{word}", f"select z.* from {source} where {c} is {word}")
@@ -172,7 +174,8 @@ def of_operator(
     if not is_thorough(table, column) and operator != "eq":
         return
     yield Step(
-        f"{at}?or=({n}.{operator}.{written(value)},{n}.is.null)", f"{rows} {test} or {c} is null"
+        f"{at}?or=({n}.{operator}.{written(value)},{n}.is.null)",
+        f"{rows} {test} or {c} is null",
     )
     yield Step(
         f"{at}?not.and=({n}.{operator}.{written(value)},{n}.not.is.null)",
@@ -220,11 +223,9 @@ def of_lists(table: Table, column: Column, value: str) -> Iterator[Step]:
         yield Step(f"{at}?{n}=not.in.({written(value)})", f"{rows} not {equal}")
     for operator, function in SEARCHES.items() if is_thorough(table, column) else ():
         made = c if column.base == "tsvector" else f"to_tsvector({c})"
+        english = made.replace("to_tsvector(", "to_tsvector('english', ")
         yield Step(f"{at}?{n}={operator}.cat", f"{rows} {made} @@ {function}('cat')")
         yield Step(
             f"{at}?{n}=not.{operator}(english).cat",
-            f"{rows} not {made.replace('to_tsvector(', _ENGLISH)} @@ {function}('english', 'cat')",
+            f"{rows} not {english} @@ {function}('english', 'cat')",
         )
-
-
-_ENGLISH: Final = "to_tsvector('english', "

@@ -55,6 +55,9 @@ async def walk(dsn: str, url: str, taken: Sequence[Step], tell: Tell) -> None:
         finally:
             await connection.close()
 
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client, asyncio.TaskGroup() as all_:
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
+        asyncio.TaskGroup() as all_,
+    ):
         for _ in range(AT_ONCE):
             all_.create_task(go(client))

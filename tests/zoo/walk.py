@@ -6,48 +6,53 @@ catalogs, and the SQL is written here, so that nothing is shared with the server
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
 
 from tests.zoo import calls, embeds, reads, writes
 from tests.zoo.by_hand import BY_HAND
-from tests.zoo.catalog import Table, accepted, functions, keys, tables
+from tests.zoo.catalog import Key, Table, accepted, functions, keys, tables
 from tests.zoo.names import COLUMNS_BESIDE
 from tests.zoo.step import Step
 
 
 async def steps(connection: asyncpg.Connection[Any]) -> AsyncIterator[Step]:
     """The whole walk."""
+    known = await tables(connection)
     for step in BY_HAND:
         yield step
-    known = await tables(connection)
     for table in known:
-        for step in reads.of_table(table):
+        for step in _reads(table):
             yield step
-        for column in table.columns:
-            if column.name not in COLUMNS_BESIDE:
-                for step in reads.of_column(table, column):
-                    yield step
         for step in await writes.of_table(connection, table):
             yield step
     async for step in _filters(connection, known):
         yield step
     # A computed relationship takes the place of that table's key (`BY_HAND` has it).
-    found = [key for key in await keys(connection) if key.own != "chain"]
-    for key in found:
-        for step in embeds.of_key(key):
-            yield step
-        for second in found:
-            if second.own == key.other:
-                for step in embeds.of_two(key, second):
-                    yield step
+    for step in _embeds([key for key in await keys(connection) if key.own != "chain"]):
+        yield step
     for function in await functions(connection):
         for step in calls.of_function(function):
             yield step
     for step in calls.of_signatures():
         yield step
+
+
+def _reads(table: Table) -> Iterator[Step]:
+    yield from reads.of_table(table)
+    for column in table.columns:
+        if column.name not in COLUMNS_BESIDE:
+            yield from reads.of_column(table, column)
+
+
+def _embeds(found: list[Key]) -> Iterator[Step]:
+    for key in found:
+        yield from embeds.of_key(key)
+        for second in found:
+            if second.own == key.other:
+                yield from embeds.of_two(key, second)
 
 
 async def _filters(

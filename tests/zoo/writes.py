@@ -71,17 +71,16 @@ async def _updates(
     target = f"{at}?{filters}&select={written(own)}"
 
     def update(value: str) -> str:
-        return (
-            f"update {table.sql} set {quoted(own)} = {value} where {where} returning {c}"
-        )
+        return f"update {table.sql} set {quoted(own)} = {value} where {where} returning {c}"
 
-    null = f'{{{first["body"][1:].partition(" : ")[0]} : null}}'
+    null = f"{{{first['body'][1:].partition(' : ')[0]} : null}}"
     yield Step(target, update("null"), "rows", "PATCH", _JSON, null)
     if column.type not in UNREADABLE:
         yield Step(target, update(c), "rows", "PATCH", _JSON, first["body"])
         chosen = f"{target}&columns={written(own)}"
         yield Step(chosen, update(c), "rows", "PATCH", _JSON, first["body"])
-    if column.base not in ("json", "jsonb"):  # there it would be a string
+    # JSON would be a string, and a lone empty text is an empty line (PostgREST's reader).
+    if column.base not in ("json", "jsonb") and first["value"]:
         yield Step(target, update(literal(first["value"])), "rows", "PATCH", _FROM_CSV,
                    f"{_csv(own)}\r\n{_csv(first['value'])}")  # fmt: skip
 
@@ -104,9 +103,7 @@ async def _inserts(connection: asyncpg.Connection[Any], table: Table, key: Colum
     )
     at, shown = path(table.name), ", ".join(f"format('%s', {c.sql})" for c in table.columns)
     insert = f"insert into {table.sql.replace(' z', ' as z')} ({named}) values"
-    values = [
-        f"({', '.join(map(_value, given, row['texts']))})" for row in rows
-    ]
+    values = [f"({', '.join(map(_value, given, row['texts']))})" for row in rows]
     for row, value in zip(rows, values, strict=True):
         body = row["body"]
         yield Step(at, f"{insert} {value} returning z.*", "rows", "POST", _JSON, body)
@@ -116,8 +113,12 @@ async def _inserts(connection: asyncpg.Connection[Any], table: Table, key: Colum
             continue
         for resolution in ("merge", "ignore"):
             prefer = {**_JSON, "Prefer": f"{_BACK},resolution={resolution}-duplicates"}
-            query = f"{insert} {value} on conflict ({quoted(key.name)}) do nothing returning z.*"
+            query = (
+                f"{insert} {value} on conflict ({quoted(key.name)}) do nothing returning z.*"
+            )
             yield Step(at, query, "rows", "POST", prefer, body)
+        if table.name == "suppressed":  # a PUT that leaves no row is refused
+            continue
         yield Step(
             f"{at}?{written(key.name)}=eq.{row['key'] + NEW_KEY}",
             f"{insert} {value} on conflict ({quoted(key.name)}) do nothing returning z.*",
