@@ -81,7 +81,9 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
         case "is":
             return f"{left} IS {_IS[value]}"
         case "isdistinct":
-            return f"{left} IS DISTINCT FROM {writer.bind(value)}"
+            right = writer.bind(value)
+            right = f"{right}::{known_type(field.type)}" if _is_alias_of_oid(field) else right
+            return f"{left} IS DISTINCT FROM {right}"
         case "fts":
             language = _language(writer, operation.language)
             return f"{left} @@ pg_catalog.{operator.sql}({language}{writer.bind(value)})"
@@ -117,14 +119,16 @@ def _represented(field: FieldRef, value: str, dimensions: str) -> str:
 def _is_alias_of_oid(field: FieldRef) -> bool:
     """Whether a name of a database object is meant, which PostgreSQL would take for the
     number that it compares by (its docs: "Object Identifier Types")."""
-    return field.type.startswith("reg") and "[" not in field.type and not field.path
+    return field.base_type.startswith("reg") and "[" not in field.base_type and not field.path
 
 
 def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
     bound = writer.bind(list_argument(values))
-    is_array = field.type.endswith("[]") and not field.path
-    if field.transform is None and (is_array or _is_alias_of_oid(field)):
-        # An array of arrays would be taken for all of their elements.
+    is_array = field.base_type.endswith("[]") and not field.path
+    # An array of arrays would be taken for all of their elements, and one of boxes has no
+    # commas between them.
+    one_by_one = is_array or (field.base_type == "box" and not field.path)
+    if field.transform is None and (one_by_one or _is_alias_of_oid(field)):
         texts = f"pg_catalog.unnest({bound}::pg_catalog.text[]) AS v(v)"
         return f"(SELECT v.v::{known_type(field.type)} FROM {texts})"
     if field.transform is None:

@@ -82,6 +82,8 @@ def index(operand: str) -> JsonStep:
         ),
         ("count", (SelectField(FieldPath("count")),)),
         ("a()", (SelectEmbed("a", ()),)),
+        ('"count"(a)', (SelectEmbed("count", (SelectField(A),)),)),
+        ('"count"!fk(a)', (SelectEmbed("count", (SelectField(A),), hint="fk"),)),
         ("a(*)", (SelectEmbed("a", (SelectField(FieldPath("*")),)),)),
         # An index only counts as one where a comma, arrow, cast, dot or the end follows.
         ("a(b->0)", (SelectEmbed("a", (SelectField(FieldPath("b", (key("0"),))),)),)),

@@ -86,9 +86,9 @@ def joined_by_dashes(part: Parser[str]) -> Parser[str]:
     return combine("-".join, separated(part, dash))
 
 
-field_name: Final = remembered(
-    labelled(either(quoted, joined_by_dashes(identifier)), "field name (* or [a..z0..9_$])")
-)
+FIELD_NAME: Final = "field name (* or [a..z0..9_$])"
+bare_name: Final = joined_by_dashes(identifier)
+field_name: Final = remembered(labelled(either(quoted, bare_name), FIELD_NAME))
 
 
 def written_name(name: str) -> str:
