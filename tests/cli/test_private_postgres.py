@@ -106,11 +106,11 @@ def test_it_starts_keeps_its_data_and_stops(empty: Path) -> None:
 
 
 def test_tcp_asks_for_the_password_and_the_socket_does_not(postgres: EmbeddedPostgres) -> None:
-    assert ask(postgres.dsn_for(user="web"), "select current_user") == "web"
+    assert ask(postgres.dsn_for(user="authenticator"), "select current_user") == "authenticator"
     with pytest.raises(asyncpg.InvalidPasswordError):
         ask(postgres.dsn_for(tcp=True, password="guess"), "select 1")
     with pytest.raises(asyncpg.InvalidPasswordError):
-        ask(postgres.dsn_for(user="web", tcp=True), "select 1")
+        ask(postgres.dsn_for(user="authenticator", tcp=True), "select 1")
 
 
 def test_a_directory_has_one_owner(directory: Path) -> None:
