@@ -22,9 +22,9 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
-from proxy.asgi import AsgiApp, Receive, Scope, Send
-from proxy.data_plane import CHUNK
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import AsgiApp, Receive, Scope, Send
+from proxy.http.data_plane import CHUNK
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.apps.conftest import Config, Server, Start, bearer, eventually
 from tests.conftest import execute
 

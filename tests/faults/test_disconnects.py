@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.faults.disconnects import WAYS, disconnects_from
 
