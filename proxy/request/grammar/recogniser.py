@@ -147,8 +147,7 @@ _NULLS: Final[Mapping[str | None, Nulls]] = {word: word for word in get_args(Nul
 _ARROWS: Final[Mapping[str, JsonArrow]] = {arrow: arrow for arrow in get_args(JsonArrow)}
 
 
-def _match(pattern: re.Pattern[str], text: str, at: int = 0) -> re.Match[str]:
-    match = pattern.match(text, at)
+def _found(match: re.Match[str] | None) -> re.Match[str]:
     if match is None:
         raise Unrecognised
     return match
@@ -191,7 +190,7 @@ def _json_path(match: re.Match[str], group: int) -> tuple[JsonStep, ...]:
     at, end = match.span(group)
     found = []
     while at < end:
-        step = _match(_STEP, match.string, at)
+        step = _found(_STEP.match(match.string, at))
         arrow, index, key = step.groups()
         operand = _name(key) if index is None else index
         found.append(JsonStep(_ARROWS[arrow], operand, index is not None))
@@ -205,7 +204,7 @@ def names(text: str) -> tuple[str, ...]:
     found = []
     at = 0
     while True:
-        match = _match(_COLUMN, text, at)
+        match = _found(_COLUMN.match(text, at))
         found.append(_name(match[1]))
         if match[2] is None:
             return tuple(found)
@@ -215,7 +214,7 @@ def names(text: str) -> tuple[str, ...]:
 def tree_path(text: str) -> tuple[EmbedPath, FieldPath]:
     """`relation.column->key`."""
     _decline_other_numerals(text)
-    match = _match(_PATH, text)
+    match = _found(_PATH.match(text))
     *path, last = _BETWEEN_DOTS.findall(match[1])
     return tuple(map(_name, path)), FieldPath(_name(last), _json_path(match, 2))
 
@@ -223,7 +222,7 @@ def tree_path(text: str) -> tuple[EmbedPath, FieldPath]:
 def logic_path(text: str) -> tuple[EmbedPath, str]:
     """`relation.not.or`: the embed path, and how the tree begins."""
     _decline_other_numerals(text)
-    path = list(map(_name, _BETWEEN_DOTS.findall(_match(_LOGIC_PATH, text)[1])))
+    path = list(map(_name, _BETWEEN_DOTS.findall(_found(_LOGIC_PATH.match(text))[1])))
     negation = "not." if "not" in path else ""
     return tuple([name for name in path[:-1] if name != "not"]), negation + path[-1]
 
@@ -268,10 +267,10 @@ def _operation(text: str, at: int, *, in_tree: bool) -> tuple[Operation, int]:
     if kind == "in":
         value, end = _list_items(text, at)
     elif kind == "is":
-        match = _match(_IS, text, at)
+        match = _found(_IS.match(text, at))
         value, end = match[0].lower(), match.end()
     elif in_tree:
-        match = _match(_IN_TREE, text, at)
+        match = _found(_IN_TREE.match(text, at))
         value, end = match[0] if match[1] is None else _unquoted(match[1]), match.end()
     else:
         value, end = text[at:], len(text)
@@ -285,18 +284,18 @@ def list_items(text: str) -> tuple[str, ...]:
 
 
 def _list_items(text: str, at: int) -> tuple[tuple[str, ...], int]:
-    at = _match(_LIST, text, at).end()
+    at = _found(_LIST.match(text, at)).end()
     end = text.find(")", at)
     if end >= 0 and text.find('"', at, end) < 0:
-        return tuple(text[at:end].split(",")), _match(_CLOSING, text, end).end()
+        return tuple(text[at:end].split(",")), _found(_CLOSING.match(text, end)).end()
     items = []
     while True:
-        match = _match(_LIST_ITEM, text, at)
+        match = _found(_LIST_ITEM.match(text, at))
         quoted, plain, separator = match.groups()
         items.append(plain if quoted is None else _unquoted(quoted))
         at = match.end()
         if separator == ")":
-            return tuple(items), _match(_CLOSING, text, at - 1).end()
+            return tuple(items), _found(_CLOSING.match(text, at - 1)).end()
 
 
 # --- order and select ---------------------------------------------------------------------
@@ -309,7 +308,7 @@ def order_terms(text: str) -> tuple[OrderTerm, ...]:
     terms = []
     at = 0
     while True:
-        match = _match(_ORDER_TERM, text, at)
+        match = _found(_ORDER_TERM.match(text, at))
         direction, nulls = _DIRECTIONS.get(match[5]), _NULLS.get(match[6])
         if match[2] is None:
             terms.append(OrderTerm(_field(match, 1, 4), None, direction, nulls))
@@ -345,7 +344,7 @@ def _select_items(text: str, at: int, depth: int) -> tuple[tuple[SelectItem, ...
         items.append(item)
         if text[at : at + 1] not in (",", " ", "\t"):
             return tuple(items), at
-        at = _match(_COMMA, text, at).end()
+        at = _found(_COMMA.match(text, at)).end()
 
 
 def _embed(match: re.Match[str], depth: int) -> tuple[SelectEmbed, int]:
@@ -400,7 +399,7 @@ def _logic_tree(text: str, at: int, depth: int) -> tuple[LogicTree | Filter, int
             pass
         else:
             return Filter(_field(field, 1, 2), what), end
-    branch = _match(_BRANCH, text, at)
+    branch = _found(_BRANCH.match(text, at))
     if depth >= MAX_NESTING:
         raise Unrecognised
     children: list[LogicTree | Filter] = []
@@ -410,6 +409,6 @@ def _logic_tree(text: str, at: int, depth: int) -> tuple[LogicTree | Filter, int
         children.append(child)
         if text[at : at + 1] not in (",", " ", "\t"):
             break
-        at = _match(_COMMA, text, at).end()
-    end = _match(_CLOSING, text, at).end()
+        at = _found(_COMMA.match(text, at)).end()
+    end = _found(_CLOSING.match(text, at)).end()
     return LogicTree(_LOGIC[branch[2]], tuple(children), branch[1] is not None), end
