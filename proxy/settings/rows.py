@@ -134,8 +134,7 @@ def row(
     """The field of a dataclass that is a setting; `settings_of` finds it."""
     facts = Facts(kind, doc, aliases, default_text, mark)
     shown = Mark.SECRET not in mark
-    made: Any = field(default=default, repr=shown, metadata={_FACTS: facts})
-    return made
+    return field(default=default, repr=shown, metadata={_FACTS: facts})
 
 
 def settings_of(table: type) -> tuple[Setting, ...]:
