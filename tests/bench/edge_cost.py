@@ -25,7 +25,7 @@ from typing import Final
 from pool.embedded import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.connections import spent
-from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
+from tests.bench.scenarios import SCENARIOS, SERVER_ROLE, Scenario
 from tests.bench.server import Contender, edgerest, running
 
 WAYS: Final = {
@@ -38,19 +38,26 @@ SHORT: Final = 32 * 20
 """Requests of a run with connections for twenty each."""
 
 
-def measure(pid: int, port: int, way: str, requests: int, targets: Path) -> tuple[float, float]:
+def measure(
+    pid: int, port: int, scenario: Scenario, way: str, requests: int, scratch: Path
+) -> tuple[float, float]:
     """Processor time of a request in microseconds, and requests a second. Raises ValueError
     when one was not answered."""
+    targets, body = scratch / "targets", scratch / "body"
     targets.write_text(
-        "".join(f"http://127.0.0.1:{port}{target}\n" for target in SCENARIOS[0].targets)
+        "".join(f"http://127.0.0.1:{port}{target}\n" for target in scenario.targets)
     )
     runs = max(1, requests // SHORT) if way.startswith("short") else 1
     once = SHORT if way.startswith("short") else requests
     command = ["h2load", *WAYS[way], f"--requests={once}", f"--input-file={targets}"]
+    command += [f"--header={name}: {value}" for name, value in scenario.headers]
+    if scenario.body is not None:
+        body.write_bytes(scenario.body)
+        command.append(f"--data={body}")
     before, began = spent(pid), time.perf_counter()
     for _ in range(runs):
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        if f" {once} succeeded" not in done.stdout:
+        if f" {once} succeeded" not in done.stdout or f" {once} 2xx" not in done.stdout:
             raise ValueError(done.stdout)
     took, used = time.perf_counter() - began, spent(pid) - before
     return used / once / runs * 1e6, once * runs / took
@@ -66,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=6000)
     parser.add_argument("--way", action="append", choices=WAYS)
+    parser.add_argument("--only", action="append", choices=[each.name for each in SCENARIOS])
     options = parser.parse_args(arguments)
-    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    asked = [each for each in SCENARIOS if each.name in (options.only or ["single row"])]
+    cells = [(scenario, way) for scenario in asked for way in options.way or WAYS]
+    found: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         scratch.chmod(0o711)
@@ -90,16 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program = str(options.against / ".venv" / "bin" / "edgerest")
             servers.append(server("other", "hypercorn", program))
         for _ in range(options.rounds):
-            for way in options.way or WAYS:
+            for scenario, way in cells:
                 for pid, contender in servers:
                     figures = measure(
-                        pid, contender.port, way, options.requests, scratch / "targets"
+                        pid, contender.port, scenario, way, options.requests, scratch
                     )
-                    found[way, contender.name].append(figures)
-    for (way, name), rounds in found.items():
+                    found[scenario.name, way, contender.name].append(figures)
+            servers.reverse()
+    for (asked_for, way, name), rounds in found.items():
         cost = statistics.median(each[0] for each in rounds)
         rate = statistics.median(each[1] for each in rounds)
-        print(f"{way:10} {name:10} {cost:6.0f} us/request {rate:8.0f} requests/s")
+        told = f"{asked_for:14} {way:10} {name:10}"
+        print(f"{told} {cost:6.0f} us/request {rate:8.0f} requests/s")
     return 0
 
 
