@@ -38,7 +38,7 @@ TransactionEnd = Literal[
 OpenApiMode = Literal["follow-privileges", "ignore-privileges", "disabled"]
 LogLevel = Literal["crit", "error", "warn", "info", "debug"]
 LogFormat = Literal["apache", "json"]
-EngineName = Literal["hypercorn", "granian"]
+EngineName = Literal["hypercorn"]
 
 _PROCESS_WIDE: Final = ("server-", "admin-", "log-", "pool-")
 """How the keys of settings begin that belong to the process."""
@@ -658,8 +658,14 @@ class Settings:
     server_engine: Annotated[
         EngineName,
         Facts(
-            one_of("hypercorn", "granian"),
-            "The HTTP server; `granian` needs the extra of that name. See docs/engines.md.",
+            one_of(
+                "hypercorn",
+                gone={
+                    "granian": "is no engine any more: remove the setting, as the default one"
+                    " costs less by now (docs/engines.md)"
+                },
+            ),
+            "The HTTP server. See docs/engines.md.",
             reloadable=False,
             own=True,
         ),

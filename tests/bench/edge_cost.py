@@ -1,9 +1,9 @@
-"""What the edge costs: `python -m tests.bench.edge_cost [--against CHECKOUT] [--granian]`.
+"""What the edge costs: `python -m tests.bench.edge_cost [--against CHECKOUT]`.
 
-In: another checkout of edgerest with an environment in it, and whether Granian takes part. Out:
-for each way in, the server's processor time for a request in microseconds and the requests a
-second, of all servers in one run, which take turns: a row of the database by its key, over
-HTTP/2, over HTTP/1.1, and over connections that are made for twenty requests.
+In: another checkout of edgerest with an environment in it. Out: for each way in, the server's
+processor time for a request in microseconds and the requests a second, of all servers in one
+run, which take turns: a scenario (`single row` unless others are named), over HTTP/2, over
+HTTP/1.1, and over connections that are made for twenty requests.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.bench.edge_cost", description=__doc__
     )
     parser.add_argument("--against", type=Path, help="another checkout, with .venv")
-    parser.add_argument("--granian", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=6000)
     parser.add_argument("--way", action="append", choices=WAYS)
@@ -85,20 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(prepare(database))
         dsn = database.dsn_for(DATABASE, SERVER_ROLE)
 
-        def server(name: str, engine: str, program: str | None = None) -> tuple[int, Contender]:
+        def server(name: str, program: str | None = None) -> tuple[int, Contender]:
             folder = scratch / name
             folder.mkdir()
-            contender = replace(edgerest(dsn, engine, 1, pool=4, scratch=folder), name=name)
+            contender = replace(edgerest(dsn, 1, pool=4, scratch=folder), name=name)
             if program is not None:
                 contender = replace(contender, command=(program, *contender.command[1:]))
             return stack.enter_context(running(contender, scratch)), contender
 
-        servers = [server("this", "hypercorn")]
-        if options.granian:
-            servers.append(server("granian", "granian"))
+        servers = [server("this")]
         if options.against is not None:
             program = str(options.against / ".venv" / "bin" / "edgerest")
-            servers.append(server("other", "hypercorn", program))
+            servers.append(server("other", program))
         for _ in range(options.rounds):
             for scenario, way in cells:
                 for pid, contender in servers:

@@ -47,7 +47,6 @@ from tests.http.processes import ServerProcess, running
 from tests.ports import free_port
 
 CALLERS: Final = 200
-INNOCENT: Final = 150
 CHECKPOINTS: Final = 10
 _SHARED: Final = 5
 """Connections over HTTP/2 that the innocent share."""
@@ -73,8 +72,9 @@ class Verdict:
 class Callers:
     """All of them, before one proxy."""
 
-    def __init__(self, port: int, server: ServerProcess, seed: int) -> None:
+    def __init__(self, port: int, server: ServerProcess, callers: int, seed: int) -> None:
         self._port = port
+        self._callers = callers
         self._server = server
         self._dice = random.Random(seed)
         self._shared: list[Http2 | None] = [None] * _SHARED
@@ -92,8 +92,8 @@ class Callers:
         """Call for so long."""
         self._until = asyncio.get_running_loop().time() + seconds
         async with asyncio.TaskGroup() as group:
-            for number in range(CALLERS):
-                work = self._innocent if number < INNOCENT else self._troublesome
+            for number in range(self._callers):
+                work = self._troublesome if number % 4 == 3 else self._innocent
                 group.create_task(work(number))
         for connection in self._shared:
             if connection is not None:
@@ -118,7 +118,7 @@ class Callers:
                             own = await Http1.connect("127.0.0.1", self._port)
                         told = await self._ask(own, write)
                     else:
-                        told = await self._ask(await self._of_all(number // 2), write)
+                        told = await self._ask(await self._of_all(number), write)
             except (Broken, Unprocessed, OSError, TimeoutError) as error:
                 told = f"failed: {type(error).__name__} {error}"[:120]
             self.verdict.innocent[told] += 1
@@ -251,13 +251,14 @@ async def _run(
     reports: Path,
     seconds: float,
     between: float,
+    checkpoints: int,
 ) -> Verdict:
     verdict = callers.verdict
-    for _ in range(CHECKPOINTS):
+    for _ in range(checkpoints):
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(_restart_now_and_then(database, between, verdict, stop))
-            await callers.run(seconds / CHECKPOINTS)
+            await callers.run(seconds / checkpoints)
             stop.set()
         # The connections of those who left are closed, by the proxy too.
         await asyncio.sleep(1)
@@ -289,6 +290,11 @@ def _judge(verdict: Verdict, acknowledged: set[int], found: dict[int, int]) -> N
             wrong.append(f"{what}: {before}, then {after}")
 
 
+def caddy_program() -> str:
+    """Caddy's, of this machine or of the environment."""
+    return shutil.which("caddy") or str(Path(sys.executable).with_name("caddy"))
+
+
 @contextmanager
 def caddy(upstream: int, scratch: Path) -> Iterator[int]:
     """Caddy before the server at the port `upstream`, as docs/tls.md has it but without TLS;
@@ -299,12 +305,11 @@ def caddy(upstream: int, scratch: Path) -> Iterator[int]:
         "{\n admin off\n auto_https off\n servers {\n  protocols h1 h2 h2c\n }\n}\n"
         f"http://:{port} {{\n bind 127.0.0.1\n reverse_proxy h2c://127.0.0.1:{upstream}\n}}\n"
     )
-    program = shutil.which("caddy") or str(Path(sys.executable).with_name("caddy"))
     log = scratch / "caddy.log"
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [program, "run", "--adapter", "caddyfile", "--config", str(config)],
+            [caddy_program(), "run", "--adapter", "caddyfile", "--config", str(config)],
             stdout=output,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -323,7 +328,14 @@ def caddy(upstream: int, scratch: Path) -> Iterator[int]:
 
 
 def chaos(
-    database: EmbeddedPostgres, scratch: Path, *, seconds: float, between: float, seed: int
+    database: EmbeddedPostgres,
+    scratch: Path,
+    *,
+    seconds: float,
+    between: float,
+    callers: int = CALLERS,
+    checkpoints: int = CHECKPOINTS,
+    seed: int = 0,
 ) -> Verdict:
     """Run the whole against an empty `database`, which is restarted every `between` seconds."""
     asyncio.run(execute(database.dsn, SCHEMA))
@@ -340,9 +352,11 @@ def chaos(
     config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
     command = [sys.executable, "-m", "tests.faults.soak_server", str(config), str(reports)]
     with running(command) as server, caddy(server.port, scratch) as port:
-        callers = Callers(port, server, seed)
+        all_of_them = Callers(port, server, callers, seed)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            verdict = runner.run(_run(callers, database, server, reports, seconds, between))
+            verdict = runner.run(
+                _run(all_of_them, database, server, reports, seconds, between, checkpoints)
+            )
         if "Traceback" in server.log:
             verdict.wrong.append(server.log[-3000:])
     return verdict

@@ -231,7 +231,6 @@ def soak(
     scratch: Path,
     *,
     requests: int,
-    engine: str,
     seed: int = 0,
 ) -> Verdict:
     """Run the whole against an empty `database`."""
@@ -243,7 +242,6 @@ def soak(
         "db-pool": _POOL,
         "server-host": "127.0.0.1",
         "server-port": 0,
-        "server-engine": engine,
         "log-level": "crit",
     }
     config, reports = scratch / "soak.conf", scratch / "soak.sock"
@@ -272,7 +270,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 when something was left."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak")
     parser.add_argument("--requests", type=int, default=200_000, help="in all (200000)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--seed", type=int, default=0, help="of what is asked (0)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
@@ -284,10 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "postgres",
                 scratch,
                 requests=options.requests,
-                engine=options.engine,
                 seed=options.seed,
             )
-    print(f"{options.engine}: how requests ended: {dict(verdict.ended)}")
+    print(f"how requests ended: {dict(verdict.ended)}")
     print("requests  memory/MB  files  tasks  objects  connections  requests/s")
     for held in verdict.held:
         print(
