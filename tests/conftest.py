@@ -19,7 +19,7 @@ import hypothesis
 import jwt
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
 
 # How long an example takes says more about what else the machine does.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
-from pool.embedded import EmbeddedPostgres
 from pool.pool import Pool
-from proxy.demo import data
+from proxy.cli.demo import data
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
 

@@ -24,14 +24,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.admin import Reports, admin_app
-from proxy.app import EdgeApp, Service
-from proxy.data_plane import EdgeOptions
+from proxy.admin.server import Reports, admin_app
+from proxy.app.front import EdgeApp, Service
 from proxy.engines import collector, hypercorn_engine
 from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_beside, bind_tcp, bind_unix, describe
 from proxy.engines.workers import run_workers
+from proxy.http.data_plane import EdgeOptions
 
 logger = logging.getLogger(__name__)
 

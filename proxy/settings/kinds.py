@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.routing import read_host, read_prefix
+from proxy.settings.routing import read_host, read_prefix
 
 Raw = object
 """What was written: `str` from variables and rows; any TOML value from files."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.cache.policy import PREFIX as POLICY_PREFIX
-from proxy.cache.policy import PolicyError, read_policy_rows
+from proxy.cache_rules.policy import PREFIX as POLICY_PREFIX
+from proxy.cache_rules.policy import PolicyError, read_policy_rows
 from proxy.settings.checks import find_faults, find_oddities
 from proxy.settings.errors import SettingsError
 from proxy.settings.file import parse_file

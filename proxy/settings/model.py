@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
 
-from proxy.cache.policy import PolicyRow
+from proxy.cache_rules.policy import PolicyRow
 from proxy.errors import Verbosity
 from proxy.settings.kinds import (
     BOOLEAN,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.apps.conftest import Server, databases, started, two_apps
 from tests.ports import free_port
 

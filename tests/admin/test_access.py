@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 
-from pool.embedded import EmbeddedPostgres
-from proxy.admin import Reports, admin_app
-from proxy.admin_view.access import has_token, is_local
-from proxy.admin_view.endpoints import View
+from proxy.admin.access import has_token, is_local
+from proxy.admin.endpoints import View
+from proxy.admin.server import Reports, admin_app
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.admin.conftest import TOKEN
 from tests.apps.conftest import Server, started, two_apps
 from tests.ports import free_port

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.model import Statement, Transaction
-from proxy.admin_view.endpoints import content_security_policy
-from proxy.admin_view.holds import Holds
-from proxy.admin_view.merge import merged_document
-from proxy.admin_view.tally import OTHERS, Clients, Statements, Tally
-from proxy.record import Record
+from proxy.admin.endpoints import content_security_policy
+from proxy.admin.merge import merged_document
+from proxy.app.holds import Holds
+from proxy.observability.record import Record
+from proxy.observability.tally import OTHERS, Clients, Statements, Tally
 from proxy.response.model import Response
 
 ADDRESSES = st.integers(0, 9).map(lambda n: (f"10.0.0.{n}", "2"))

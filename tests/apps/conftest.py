@@ -15,7 +15,7 @@ import httpx
 import jwt
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeDatabase, Setting
 from tests.http.processes import ServerProcess, running
 

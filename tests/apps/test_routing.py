@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing import Place, Router, host_of, length_of_prefix, read_host, read_prefix
+from proxy.settings.routing import (
+    Place,
+    Router,
+    host_of,
+    length_of_prefix,
+    read_host,
+    read_prefix,
+)
 
 
 @pytest.mark.parametrize(

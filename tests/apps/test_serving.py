@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.apps.conftest import Config, Server, Start, bearer, eventually
 from tests.conftest import execute
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from jwt.algorithms import OKPAlgorithm
 
 from proxy.auth.jwks import MAX_BODY, MAX_KEYS, check_uri, merged_keys, parse_jwks
+from proxy.auth.key_source import KeySource
 from proxy.auth.keys import KeySet, load_keys
 from proxy.auth.tokens import names_unknown_key
-from proxy.key_source import KeySource
 from proxy.settings import load_settings
 from proxy.settings.errors import SettingsError
 from tests.auth.signing import SECRET, bearer, ec_jwk, oct_jwk, rsa_jwk, sign, signed_with

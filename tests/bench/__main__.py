@@ -25,7 +25,7 @@ from pathlib import Path
 
 import asyncpg
 
-from pool.embedded import EmbeddedError, EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedError, EmbeddedPostgres
 from proxy.settings import load_settings
 from tests.bench.chart import as_svg
 from tests.bench.http_load import WARM_UP, WAYS, Way, best_driver

@@ -21,7 +21,7 @@ from typing import Final
 
 import trustme
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
 from tests.bench.server import ServerError, children_of, edgerest, running

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.connections import spent
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE, Scenario

@@ -24,7 +24,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import running
 
 _SCHEMA: Final = """

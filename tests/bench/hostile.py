@@ -25,7 +25,7 @@ import h2.connection
 import httpx
 from h2.settings import SettingCodes
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import running
 
 _SCHEMA: Final = """

@@ -24,7 +24,7 @@ import httpx
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
 from tests.bench.server import ServerError, children_of, edgerest, postgrest, running

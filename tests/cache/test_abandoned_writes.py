@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from pool import Pool, Statement, Transaction
-from pool.embedded import EmbeddedPostgres
 from proxy.cache import versions
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.notify import Announcements
 from proxy.cache.versions import Versions
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.waiting import until
 
 TAGS = frozenset(("api.items",))

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.embedded import EmbeddedPostgres
 from proxy.cache import redis_store
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.redis_store import RedisStore, pack, unpack
 from proxy.cache.store import Entry
 from proxy.cache.versions import Versions
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.response.model import Response
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeDatabase, MakeToken, StartEdge, execute

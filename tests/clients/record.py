@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.http.processes import running
 

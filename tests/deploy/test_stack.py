@@ -26,7 +26,7 @@ import jwt
 import pytest
 import yaml
 
-from pool.embedded import EmbeddedPostgres, find_binaries
+from proxy.cli.demo.private_postgres import EmbeddedPostgres, find_binaries
 from tests.cli.processes import Running, run_edgerest, start_edgerest
 from tests.deploy.files import example_values, filled_in, image_environment, path
 from tests.ports import free_port

@@ -25,11 +25,11 @@ from typing import Any, Final
 
 from hpack import Decoder
 
-from proxy.app import EdgeApp
-from proxy.data_plane import Answer
+from proxy.app.front import EdgeApp
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.model import EngineOptions
-from proxy.record import Record
+from proxy.http.data_plane import Answer
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from tests.engines import http1_cases, http2_cases

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.engines.chaos import caddy_program, chaos
 
 

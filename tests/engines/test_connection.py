@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.asgi import AsgiApp, Message, Receive, Scope, Send
 from proxy.engines.connection import connection as module
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.connection.http1 import AHEAD, UNTAKEN
 from proxy.engines.connection.http2 import CONNECTION_WINDOW
 from proxy.engines.connection.stream import WINDOW
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import AsgiApp, Message, Receive, Scope, Send
 from tests.engines.fuzz import Wire
 from tests.engines.model import (
     DATA,

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from proxy.asgi import Receive, Scope, Send
 from proxy.engines.connection import connection as module
 from proxy.engines.hypercorn_engine import serve
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import Receive, Scope, Send
 from tests.engines.fuzz import Wire
 from tests.engines.test_connection import connected, turns
 

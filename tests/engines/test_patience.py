@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from proxy.asgi import AsgiApp, Receive, Scope, Send
+from proxy.http.asgi import AsgiApp, Receive, Scope, Send
 from tests.engines.model import (
     GOAWAY,
     PREFACE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 import tracemalloc
 
-from proxy.asgi import Receive, Scope, Send
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import Receive, Scope, Send
 from tests.engines.model import (
     DATA,
     END_HEADERS,

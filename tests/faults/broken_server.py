@@ -20,7 +20,7 @@ from tests.faults.broken_effects import EFFECT_DEFECTS
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
-_APPS: Any = importlib.import_module("proxy.apps")
+_APPS: Any = importlib.import_module("proxy.app.app")
 _CACHE: Any = importlib.import_module("proxy.cache.response_cache")
 _APPLIED: Any = importlib.import_module("proxy.cache.applied")
 _KEY: Any = importlib.import_module("proxy.cache.key")

@@ -33,8 +33,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from pool.embedded import EmbeddedPostgres
 from proxy.cache.trigger_sql import trigger_script, watched
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.model import QualifiedName
 from tests.cache.conftest import load
 from tests.cache.rights_changes import KINDS

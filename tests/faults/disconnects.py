@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, TypeAlias
 import asyncpg
 import trustme
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.faults.clients import Broken, Http1, Http2
 from tests.http.processes import ServerProcess, running
 

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.faults.broken_server import KEY_DEFECTS
 from tests.faults.clients import Answer, Http1, Lines
 from tests.faults.fuzz_requests import SECRET, Ask, Source, Write, token_line

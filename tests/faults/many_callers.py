@@ -26,7 +26,7 @@ from typing import Final
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SERVER_ROLE
 from tests.bench.server import edgerest, running

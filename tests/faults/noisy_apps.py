@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SECRET, SERVER_ROLE
 from tests.bench.server import edgerest, running

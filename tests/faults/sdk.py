@@ -22,7 +22,7 @@ import h11
 import jwt
 
 from edge_client import AsyncEdgeClient, EdgeError, Retry, Timeout
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import SECRET, SHOP, execute
 from tests.http.processes import running
 from tests.loopback import LoopbackServer

@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 import asyncpg
 import uvloop
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.faults.clients import Broken, Http1, Http2
 from tests.faults.disconnects import SCHEMA

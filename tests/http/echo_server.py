@@ -23,12 +23,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxy.cors import CorsPolicy
-from proxy.data_plane import Answer, EdgeOptions, Limits
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, Listening, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
-from proxy.record import Record
+from proxy.http.cors import CorsPolicy
+from proxy.http.data_plane import Answer, EdgeOptions, Limits
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 

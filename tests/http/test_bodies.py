@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.footprint import memory
 from tests.conftest import MakeDatabase, StartEdge, execute
 from tests.http.processes import ServerProcess

@@ -217,7 +217,7 @@ def test_tls_sessions_are_resumed(tmp_path: Path, protocol: str) -> None:
                 assert plug.selected_alpn_protocol() == protocol
                 if protocol == "http/1.1":
                     plug.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-                # With HTTP/2 the server speaks first; the ticket comes before (RFC 8446, 4.6.1).
+                # The ticket comes before the first bytes (RFC 8446, 4.6.1).
                 assert plug.recv(65_536)
                 resumed.append(plug.session_reused)
                 session = plug.session

@@ -15,8 +15,8 @@ import pytest
 
 from edge_client.settings import CONSISTENCY_HEADER
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
-from proxy.commands.check import check_database
+from proxy.cli.check import check_database
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.request.request_headers import RequestHeaders
 from proxy.settings import Settings
 from tests.conftest import SHOP, MakeToken, StartEdge, execute

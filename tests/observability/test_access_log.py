@@ -28,7 +28,7 @@ from proxy.observability.logs import (
     json_line,
     sql_lines,
 )
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response
 from tests.conftest import MakeToken
 from tests.http.processes import ServerProcess, running

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.admin import ENDPOINTS, Reports, admin_app
-from proxy.commands.ready import ask_ready
+from proxy.admin.server import ENDPOINTS, Reports, admin_app
+from proxy.cli.ready import ask_ready
 from proxy.settings import Settings
 from proxy.settings.dump import dump_settings
 from proxy.settings.model import TABLE

@@ -19,7 +19,7 @@ from proxy.auth.token_cache import TokenCacheCounts
 from proxy.observability.board import Board, Meter
 from proxy.observability.exposition import Exposition
 from proxy.observability.metrics import CELLS, METRICS, OFFSETS, SECONDS, Levels
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response
 from proxy.schema_cache.load import SchemaLoads
 from tests.conftest import MakeToken

@@ -15,8 +15,8 @@ import pytest
 from pool import Pool
 from pool.connection import connect
 from pool.dsn import Dsn, parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.session import Session
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.relay import Relay
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionLost
 from pool.listener import Listener
 from pool.model import Statement
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import Admin, execute, until
 from tests.pool.relay import Relay
 

@@ -20,7 +20,7 @@ from pool import (
     Statement,
     Transaction,
 )
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import Admin, MakePool, execute, sessions_of, until
 from tests.pool.relay import Relay
 

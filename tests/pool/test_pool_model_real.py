@@ -30,7 +30,7 @@ from pool import (
     Statement,
     Transaction,
 )
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import execute, until
 
 T = TypeVar("T")

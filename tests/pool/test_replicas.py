@@ -16,10 +16,10 @@ import pytest
 from pool import Pool
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError, PoolError, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.replicas import Backends
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import Admin, execute, sessions_of, until
 from tests.pool.relay import Relay
 from tests.pool.standby import pair

@@ -18,9 +18,9 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from pool.embedded import EmbeddedPostgres
-from proxy.apps import App
-from proxy.record import Record
+from proxy.app.app import App
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from proxy.settings import Loaded, load_settings

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from proxy.reloads import BOTH, Part, Reloads, parts_of
+from proxy.app.reloads import BOTH, Part, Reloads, parts_of
 from proxy.schema_cache.rechecks import Rechecks
 from tests.pool.conftest import until
 

@@ -9,7 +9,7 @@ import pytest
 
 from pool import Pool
 from pool.model import Transaction
-from proxy.reloads import BOTH
+from proxy.app.reloads import BOTH
 from proxy.schema_cache.fingerprint import fingerprint_statement
 from proxy.schema_cache.load import CacheOptions
 from proxy.schema_cache.queries import SETTINGS

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from pool import DatabaseError
-from proxy.reloads import BOTH
+from proxy.app.reloads import BOTH
 from proxy.settings import Settings, SettingsError
 from proxy.settings.model import TABLE
 from proxy.settings.reload import reloaded_settings

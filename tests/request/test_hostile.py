@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from proxy.data_plane import Limits
 from proxy.errors import ApiError
+from proxy.http.data_plane import Limits
 from proxy.request.grammar import readers
 from proxy.request.grammar.combinators import MAX_STEPS, Budget
 from proxy.request.query_string import parse_query

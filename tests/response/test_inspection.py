@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pool import Pool, Statement, Transaction
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.model import Parameter
 from proxy.sql.inspect import (
     InspectedFunction,

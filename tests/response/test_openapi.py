@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.response.openapi import OpenApiOptions, openapi_document
-from proxy.response.openapi_types import default_value
+from proxy.openapi.swagger import OpenApiOptions, openapi_document
+from proxy.openapi.types import default_value
 from proxy.schema_cache.model import (
     Column,
     ComputedRelationship,

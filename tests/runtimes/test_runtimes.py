@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.demo_database import ADA, load_demo, serve_demo
 from tests.http.processes import ServerProcess

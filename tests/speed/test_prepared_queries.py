@@ -17,21 +17,21 @@ from pool.model import Outcome, Transaction, keep_always
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
+from proxy.observability.record import Record
+from proxy.openapi.swagger import OpenApiOptions
 from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
 from proxy.prepared.fingerprint import Fingerprint, filled, fingerprint
 from proxy.prepared.queries import PreparedQueries
 from proxy.prepared.rules import QueryRules, TransactionRules
-from proxy.record import Record
 from proxy.request.api_request import RequestRules
 from proxy.request.model import Headers, HttpRequest
 from proxy.request.operators import OPERATORS
 from proxy.request.request_headers import RequestHeaders
 from proxy.response.model import Response
-from proxy.response.openapi import OpenApiOptions
 from proxy.schema_cache.model import QualifiedName
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from proxy.asgi import Message, Scope
-from proxy.data_plane import WATCH_DELAY, DataPlane, _DisconnectWatch
 from proxy.engines import collector
-from proxy.record import Record
+from proxy.http.asgi import Message, Scope
+from proxy.http.data_plane import WATCH_DELAY, DataPlane, _DisconnectWatch
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 

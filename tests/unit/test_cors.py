@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cors import CorsPolicy, preflight, response_headers
+from proxy.http.cors import CorsPolicy, preflight, response_headers
 
 ANY = CorsPolicy()
 LISTED = CorsPolicy((b"https://a.example", b"https://b.example"))

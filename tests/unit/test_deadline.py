@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.deadline import allowed_seconds
 from proxy.errors import ApiError
+from proxy.steps.deadline import allowed_seconds
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import time
 from dataclasses import replace
 
 from pool.model import Outcome, Run, Transaction
-from proxy.app_state import app_state, make_authenticator
+from proxy.observability.record import Record
 from proxy.pipeline import answer
-from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from proxy.settings import load_settings
-from proxy.state import AppState
+from proxy.state.app_state import AppState
+from proxy.state.from_settings import app_state, make_authenticator
 from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA, table
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ApiError
-from proxy.in_flight import REQUEST, SMALL, Held, InFlight
-from proxy.waits import Limit
+from proxy.http.in_flight import REQUEST, SMALL, Held, InFlight
+from proxy.http.time_limits import Limit
 
 MOST = 4 * 1024 * 1024
 STEPS = st.lists(

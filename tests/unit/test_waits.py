@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.waits import STALLED, Limit, Waits, waits
+from proxy.http.time_limits import STALLED, Limit, Waits, waits
 
 
 class Told:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.http.processes import ServerProcess
 from tests.http.wire import H2Client

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
 from tests.zoo.compare import differences

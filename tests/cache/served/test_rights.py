@@ -22,7 +22,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
 from tests.cache.served.conftest import SCHEMA

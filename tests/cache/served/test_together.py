@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from pool.pool import OUTAGE_GRACE
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.cache.served.conftest import SCHEMA, Sql
 from tests.cache.served.test_serving import fresh, status_of
 from tests.conftest import MakeToken, StartEdge, execute

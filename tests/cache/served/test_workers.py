@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.workers import MIN_LIFE
 from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
 from tests.conftest import MakeToken, StartEdge
