@@ -40,7 +40,7 @@ import uvloop
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.engines import http1_cases, http2_cases
-from tests.engines.model import PREFACE, SETTINGS, frame
+from tests.engines.model import GREETING
 from tests.faults.clients import Answer, Broken, Http1, Http2, Unprocessed
 from tests.faults.disconnects import SCHEMA
 from tests.faults.soak import Holding, look
@@ -84,9 +84,8 @@ class Callers:
         self._number = 0
         self.acknowledged: set[int] = set()
         self.verdict = Verdict()
-        greeted = PREFACE + frame(SETTINGS, 0, 0)
         self._malformed = [case.sent for case in http1_cases.CASES] + [
-            case.sent if case.first else greeted + case.sent for case in http2_cases.CASES
+            case.sent if case.first else GREETING + case.sent for case in http2_cases.CASES
         ]
 
     async def run(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from proxy.http.asgi import AsgiApp, Receive, Scope, Send
 from tests.engines.model import (
     GOAWAY,
-    PREFACE,
+    GREETING,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -19,7 +19,6 @@ from tests.engines.model import (
 )
 from tests.engines.test_connection import connected, frames, turns
 
-_GREETING = PREFACE + frame(SETTINGS, 0, 0)
 _LARGE_FRAMES = frame(SETTINGS, 0, 0, struct.pack("!HI", 5, 2**20))
 _WINDOWS = frame(SETTINGS, 0, 0, struct.pack("!HI", 4, 2**22)) + frame(
     WINDOW_UPDATE, 0, 0, struct.pack("!I", 2**30)
@@ -49,7 +48,7 @@ def _goes_away(said: bytes) -> bool:
 @pytest.mark.parametrize("settings", [b"", _LARGE_FRAMES], ids=["16 KiB", "1 MiB"])
 async def test_who_takes_a_long_answer_in_small_bits_is_no_flood(settings: bytes) -> None:
     connection, wire = connected(_app_of(_LONG))
-    connection.data_received(_GREETING + _WINDOWS + settings + request(1, head()))
+    connection.data_received(GREETING + _WINDOWS + settings + request(1, head()))
     for _ in range(_LONG // 4096):
         await turns(2)
         assert not _goes_away(bytes(wire.written))
@@ -62,7 +61,7 @@ async def test_who_takes_a_long_answer_in_small_bits_is_no_flood(settings: bytes
 async def test_who_takes_many_answers_in_small_bits_is_no_flood(settings: bytes) -> None:
     size = 60_000
     connection, wire = connected(_app_of(size))
-    connection.data_received(_GREETING + _WINDOWS + settings)
+    connection.data_received(GREETING + _WINDOWS + settings)
     for stream in range(1, 2001, 2):
         connection.data_received(request(stream, head()))
         await turns(5)
@@ -78,7 +77,7 @@ async def test_who_makes_the_server_send_single_bytes_is_a_flood() -> None:
     """CVE-2019-9511."""
     connection, wire = connected(_app_of(_LONG))
     connection.data_received(
-        _GREETING + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\1") + request(1, head())
+        GREETING + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\1") + request(1, head())
     )
     for _ in range(5000):
         await turns(2)
@@ -90,7 +89,7 @@ async def test_who_makes_the_server_send_single_bytes_is_a_flood() -> None:
 
 async def test_who_gives_up_what_is_answered_already_is_no_flood() -> None:
     connection, wire = connected(_app_of(0))
-    connection.data_received(_GREETING)
+    connection.data_received(GREETING)
     sent = [frame(RST_STREAM, 0, n, struct.pack("!I", 8)) for n in range(1, 3001, 2)]
     for number, reset in enumerate(sent):
         connection.data_received(request(2 * number + 1, head()))
