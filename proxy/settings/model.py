@@ -39,7 +39,11 @@ TransactionEnd = Literal[
 OpenApiMode = Literal["follow-privileges", "ignore-privileges", "disabled"]
 LogLevel = Literal["crit", "error", "warn", "info", "debug"]
 LogFormat = Literal["apache", "json"]
-EngineName = Literal["hypercorn", "granian"]
+EngineName = Literal["hypercorn"]
+_GONE_ENGINES: Final = {
+    "granian": "is no engine any more: remove the setting, as the default one costs less by now"
+    " (docs/engines.md)"
+}
 
 OWN, FIXED, IN_DATABASE, EACH_OWN = Mark.OWN, Mark.FIXED, Mark.IN_DATABASE, Mark.EACH_OWN
 PLACE, ALIAS_FIRST, SECRET = Mark.PLACE, Mark.ALIAS_FIRST, Mark.SECRET
@@ -351,8 +355,8 @@ class Settings:
         False, BOOLEAN, OWN | FIXED,
     )
     server_engine: EngineName = row(
-        "The HTTP server; `granian` needs the extra of that name. See docs/engines.md.",
-        "hypercorn", one_of(*get_args(EngineName)), OWN | FIXED,
+        "The HTTP server. See docs/engines.md.",
+        "hypercorn", one_of(*get_args(EngineName), gone=_GONE_ENGINES), OWN | FIXED,
     )
     server_workers: int = row(
         "How many processes serve, each with a pool of its own.",
