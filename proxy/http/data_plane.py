@@ -51,7 +51,7 @@ WATCH_DELAY: Final = 0.05
 """Seconds until a request counts as slow and its client's departure is watched for.
 
 Beyond what requests take at a server that is just busy: at 10 ms, with 64 at a time, watching
-was a tenth of Granian's work."""
+was a tenth of the work."""
 CHUNK: Final = 64 * 1024
 """Bytes of a large body per ASGI message: the server pauses us between two of them."""
 WHOLE: Final = 4 * CHUNK
