@@ -30,7 +30,7 @@ async def _load(postgres: EmbeddedPostgres, name: str, tasks: int) -> None:
 
 
 def serve_demo(
-    start_edge: StartEdge, postgres: EmbeddedPostgres, name: str, **settings: str | bool
+    start_edge: StartEdge, postgres: EmbeddedPostgres, name: str, **settings: str | bool | int
 ) -> AbstractContextManager[ServerProcess]:
     """A server with the demo's settings in front of that database."""
     return start_edge(

@@ -38,6 +38,10 @@ async def _no_action(_name: str, _action: str, _patience: float) -> Json | None:
     return None
 
 
+async def _no_types(_name: str | None, _language: str) -> str | None:
+    return None
+
+
 async def _no_purge(_name: str | None, _body: bytes) -> bool:
     return False
 
@@ -47,13 +51,15 @@ class View:
     """What is shown and done: the document; an action on an app within so many seconds, None
     when there is no such app; the names of the actions; the token that they need. `purge`
     makes an app (None: the only one) forget kept answers as a body says; False when there is
-    no such app. It raises PurgeError, and PoolError when other servers could not be told."""
+    no such app. It raises PurgeError, and PoolError when other servers could not be told.
+    `types` is the module of an app's types in a language; None where there is none."""
 
     document: Callable[[], Awaitable[Json]] = _no_document
     act: Callable[[str, Any, float], Awaitable[Json | None]] = _no_action
     actions: tuple[str, ...] = ()
     token: Callable[[], str | None] = lambda: None
     purge: Callable[[str | None, bytes], Awaitable[bool]] = _no_purge
+    types: Callable[[str | None, str], Awaitable[str | None]] = _no_types
 
 
 def add_view(app: Quart, view: View) -> None:
@@ -91,6 +97,16 @@ def add_view(app: Quart, view: View) -> None:
             return _problem(400, f"timeout is a number of seconds up to {LONGEST_PATIENCE:g}")
         result = await view.act(name, action, patience)
         return _problem(404, f"There is no app {name}") if result is None else _json(result)
+
+    @app.get("/types/<language>", provide_automatic_options=False)
+    async def types(language: str) -> Response:
+        try:
+            text = await view.types(request.args.get("app"), language)
+        except PoolError as error:
+            return _problem(503, f"The database: {error}")
+        if text is None:
+            return _problem(404, "Ask for typescript or python, of one of the apps with ?app=")
+        return Response(text, content_type="text/plain; charset=utf-8")
 
     _add_purge(app, view)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pool import PoolError
 from proxy.admin.control import ACTIONS, Control
 from proxy.admin.endpoints import View
 from proxy.admin.server import AppReport, Reports
 from proxy.app.registry import Apps, Served
+from proxy.client_types.modules import LANGUAGES, module_of
 from proxy.schema_cache.dump import schema_cache_json
 from proxy.settings.dump import dump_apps, dump_settings
 from proxy.settings.tables import NamedApp
@@ -28,18 +30,35 @@ def reports_on(
             actions=ACTIONS,
             token=lambda: apps.settings.admin_server_token,
             purge=lambda name, body: _purge(apps, name, body),
+            types=lambda name, language: _types(apps, name, language),
         ),
     )
 
 
 async def _purge(apps: Apps, name: str | None, body: bytes) -> bool:
     # Workers share what is known to be written.
-    only = next(iter(apps.served.values()), None) if len(apps.served) == 1 else None
-    served = only if name is None else apps.served.get(name)
+    served = _served(apps, name)
     if served is None:
         return False
     await served.app.purge(body)
     return True
+
+
+async def _types(apps: Apps, name: str | None, language: str) -> str | None:
+    served = _served(apps, name)
+    if served is None or language not in LANGUAGES:
+        return None
+    app, schema = served.app, served.app.state.schema
+    if schema is None:
+        raise PoolError("the schema cache was not loaded yet")
+    return await module_of(app.run, schema, app.settings.db_schemas, language)
+
+
+def _served(apps: Apps, name: str | None) -> Served | None:
+    """The app of that name, or the only one."""
+    if name is not None:
+        return apps.served.get(name)
+    return next(iter(apps.served.values())) if len(apps.served) == 1 else None
 
 
 def _app_report(apps: Apps, name: str) -> AppReport | None:

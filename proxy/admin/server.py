@@ -151,6 +151,10 @@ VIEW_ENDPOINTS: Final = (
         "POST /apps/NAME/ACTION",
         "`pause`, `resume`, `drain` or `reconnect` an app; needs `admin-server-token`.",
     ),
+    (
+        "/types/LANGUAGE",
+        "The types of tables and functions: `typescript` or `python`. See types.md.",
+    ),
     ("POST /cache/purge", "Forget kept answers; needs the same. See cache-invalidation.md."),
 )
 """What `proxy.admin.endpoints` adds."""

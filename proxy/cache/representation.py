@@ -17,7 +17,7 @@ from proxy.cache.applied import AppliedPolicies
 from proxy.cache.compression import coded_headers, encode, is_compressible, negotiate
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.headers import UNKEPT, not_modified, policy_headers, with_vary
-from proxy.cache.preconditions import refused
+from proxy.cache.preconditions import mismatch
 from proxy.cache.store import Entry
 from proxy.cache_rules.policy import Policy
 from proxy.request.conditions import Precondition, judge_read
@@ -168,7 +168,7 @@ async def deliver(
             case Precondition.NOT_MODIFIED:
                 return not_modified(headers), None
             case Precondition.FAILED:
-                raise refused("What is there now is not what the request asks for")
+                raise mismatch()
             case Precondition.HOLDS:
                 pass
     if coding is None:

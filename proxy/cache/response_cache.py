@@ -268,6 +268,8 @@ class ResponseCache:
         may be."""
         place = flight.place
         lifetimes, detail = _lifetimes(flight, query, headers, response)
+        if lifetimes is not None and not await self._may_be_told(place):
+            lifetimes, detail = None, "rights"
         made = await representation(
             response,
             place.applied,
@@ -301,6 +303,16 @@ class ResponseCache:
         if shared is not None and flight.stamp is not None:
             await shared.put(place.key, entry, flight.stamp)
         return made.kept_as(entry)
+
+    async def _may_be_told(self, place: Place) -> bool:
+        """Whether what is for everybody by the policy of `place` still is. A CDN that was told
+        so shares it, and asks nobody about rights."""
+        if place.policy.scope != "public":
+            return True
+        if await self.rights.holding() is None:
+            return False
+        newest = self._current_state()
+        return newest is None or newest.schema is place.applied.state.schema
 
     async def deliver(
         self,

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NoReturn, ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 
@@ -278,6 +278,38 @@ def schema(config: Path | None, app: str | None) -> None:
     click.echo(_with_database(_app_of(_load(config), app), read))
 
 
+@main.command()
+@click.argument("language", type=click.Choice(["typescript", "python"]))
+@CONFIG
+@APP
+@click.option("--url", help="Ask the admin server of a running server instead.")
+@click.option(
+    "--token", envvar="EDGEREST_ADMIN_TOKEN", help="Its admin-server-token, from elsewhere."
+)
+@_telling
+def types(
+    language: str, config: Path | None, app: str | None, url: str | None, token: str | None
+) -> None:
+    """Print the types of tables and functions, for the programs that call the API.
+
+    TypeScript is for @supabase/postgrest-js and supabase-js, Python for edge_client.
+    """
+    from proxy.cli.types import TypesError, types_of_database, types_of_server
+
+    async def read(pool: Pool, settings: Settings) -> str:
+        return await types_of_database(pool, settings, language)
+
+    try:
+        text = (
+            _with_database(_app_of(_load(config), app), read)
+            if url is None
+            else types_of_server(url, language, app, token)
+        )
+    except TypesError as error:
+        _fail(str(error))
+    click.echo(text, nl=False)
+
+
 @main.group()
 def cache() -> None:
     """What the response cache needs of a database."""
@@ -303,6 +335,61 @@ def triggers(config: Path | None, app: str | None, drop: bool, schema: str | Non
         return await print_triggers(pool, settings, schema=schema, drop=drop)
 
     click.echo(_with_database(_app_of(_load(config), app), read), nl=False)
+
+
+@main.command()
+@click.argument("one", metavar="URL")
+@click.argument("other", metavar="URL")
+@click.argument("requests", type=click.File(encoding="utf-8"))
+@click.option(
+    "-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Sent with each."
+)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds for each answer.")
+@_telling
+def compare(
+    one: str, other: str, requests: TextIO, headers: tuple[str, ...], timeout: float
+) -> int:
+    """Send a file of requests to two servers, and show what they answer otherwise.
+
+    REQUESTS holds a line `GET /items?id=eq.1`, headers, an empty line and a body for each
+    request; a line ### parts them. Writes are done, on both servers.
+    """
+    from proxy.cli.compare import RequestsError, answers, differences, read_requests
+
+    try:
+        asked = read_requests(requests.read())
+    except (RequestsError, UnicodeDecodeError) as error:
+        _fail(f"{requests.name}: {error}")
+    pairs = [
+        (name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in headers)
+    ]
+    differing = 0
+    both = (answers(url, asked, pairs, timeout) for url in (one, other))
+    for request, said, said_there in zip(asked, *both, strict=True):
+        found = list(differences(said, said_there))
+        if found:
+            differing += 1
+            click.echo("\n    ".join((str(request), *found)))
+    click.echo(f"{differing} of {len(asked)} requests are answered otherwise")
+    return 1 if differing else 0
+
+
+@main.group()
+def migrate() -> None:
+    """Make a configuration of another program's."""
+
+
+@migrate.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@_telling
+def pgbouncer(file: TextIO) -> None:
+    """Print a configuration made of a pgbouncer.ini, with remarks on what differs."""
+    from proxy.cli.pgbouncer import MigrationError, configuration
+
+    try:
+        click.echo(configuration(file.read()), nl=False)
+    except (MigrationError, UnicodeDecodeError) as error:
+        _fail(str(error))
 
 
 @main.command()

@@ -16,7 +16,7 @@ WATCH_DELAY: Final = 0.05
 """Seconds until a request counts as slow and its client's departure is watched for.
 
 Beyond what requests take at a server that is just busy: at 10 ms, with 64 at a time, watching
-was a tenth of Granian's work."""
+was a tenth of the work."""
 
 
 class DisconnectWatch:

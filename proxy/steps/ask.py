@@ -12,7 +12,7 @@ from functools import partial
 from pool.errors import ConnectionFailed, DatabaseError, PoolError
 from pool.model import Outcome, Run, Transaction
 from proxy.cache.coalescing import Flight
-from proxy.cache.preconditions import guarded, may_try_again, refused
+from proxy.cache.preconditions import guarded, may_try_again, mismatch
 from proxy.errors import ApiError
 from proxy.plan.model import Info, Inspect
 from proxy.prepared.describe import api_description
@@ -177,5 +177,5 @@ async def _run(run: Run, transaction: Transaction) -> Outcome:
                 raise
         else:
             if not outcome.admitted:
-                raise refused("What is there now is not what the request asks for")
+                raise mismatch()
             return outcome

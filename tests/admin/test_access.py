@@ -84,7 +84,12 @@ def own_paths() -> list[tuple[str, str]]:
     """Every path that PostgREST has not, from the routes themselves."""
     rules = admin_app(Alive(), Reports()).url_map.iter_rules()
     return sorted(
-        (rule.rule.replace("<name>", "shop").replace("<action>", "pause"), method)
+        (
+            rule.rule.replace("<name>", "shop")
+            .replace("<action>", "pause")
+            .replace("<language>", "python"),
+            method,
+        )
         for rule in rules
         if rule.rule not in AS_IN_POSTGREST
         for method in rule.methods or ()
@@ -101,6 +106,7 @@ def test_the_paths_are_found() -> None:
         "/apps/shop/pause",
         "/view",
         "/cache/purge",
+        "/types/python",
     }
 
 

@@ -34,7 +34,7 @@ SHOWN = ("text", "json", "http", "csv", "promql")
 TRANSCRIPT = "console"
 """What a person does at a terminal and a test can't: installing, building, make."""
 SCRIPTED = ("sh", "sql")
-PROGRAMS = ("python", "js")
+PROGRAMS = ("python", "js", "ts")
 CHECKED = ("toml",)
 
 BLOCKS = all_blocks()

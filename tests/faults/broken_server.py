@@ -128,7 +128,7 @@ def _rights_for_good() -> None:
     """What was allowed once is allowed for ever."""
     _RIGHTS.known = lambda *_: True
 
-    async def holding(self: Any) -> Any:
+    async def holding(self: Any, *_: object) -> Any:
         self.until = float("inf")
         return self.in_use
 

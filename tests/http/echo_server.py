@@ -1,6 +1,6 @@
 """A server whose application tells what reached it, to test everything around it.
 
-Run as `python -m tests.http.echo_server '{"engine": "hypercorn", …}'`; prints its
+Run as `python -m tests.http.echo_server '{"admin": true, …}'`; prints its
 addresses as one line of JSON once it listens.
 
 /            what came, as JSON
@@ -166,7 +166,6 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
             reuse_port=given.get("reuse_port", False),
         ),
         admin=Address(host="127.0.0.1", port=0) if given.get("admin") else None,
-        engine=given.get("engine", "hypercorn"),
         workers=given.get("workers", 1),
         engine_options=EngineOptions(
             idle_timeout=given.get("idle_timeout", 30.0),

@@ -13,13 +13,12 @@ from h2.errors import ErrorCodes
 from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client, exchange, read_all
 
-ENGINES = ("hypercorn", "granian")
 PIECE = 65536
 
 
-@pytest.fixture(params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
-    with echo_server(engine=request.param) as server:
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with echo_server() as server:
         yield server
 
 
