@@ -26,7 +26,6 @@ import os
 import resource
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,9 @@ class Echo:
                 )
             case b"/drip":
                 count, _, then = argument.partition(",")
+                drips = self.pieces(int(count), b".", 0.02, then)
                 late = asyncio.get_running_loop().time() + 0.5 if then == "late" else None
-                return Response(200, (), stream=Stream(self.drip(int(count), then), late))
+                return Response(200, (), stream=Stream(drips, late))
             case b"/streamed":
                 async with self.changed:
                     await self.changed.wait_for(lambda: self.closed >= int(argument))
@@ -93,25 +93,22 @@ class Echo:
             case _:
                 return _simple(request, argument)
 
-    async def pieces(self, count: int, piece: bytes) -> AsyncGenerator[bytes, None]:
+    async def pieces(
+        self, count: int, piece: bytes, pause: float = 0, then: str = ""
+    ) -> AsyncGenerator[bytes, None]:
         try:
             for _ in range(count):
+                await asyncio.sleep(pause)
                 self.streamed += 1
-                yield piece
-        finally:
-            async with self.changed:
-                self.closed += 1
-                self.changed.notify_all()
-
-    async def drip(self, count: int, then: str) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self.pieces(count, b".")) as pieces:
-            async for piece in pieces:
-                await asyncio.sleep(0.02)
                 yield piece
             if then == "fails":
                 raise RuntimeError("a secret of the inside")
             if then:
                 await asyncio.sleep(60)
+        finally:
+            async with self.changed:
+                self.closed += 1
+                self.changed.notify_all()
 
     async def wait(self, seconds: float) -> Response:
         async with self.changed:
