@@ -7,6 +7,7 @@ Whatever an operator can put right is told in a sentence on standard error with 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import os
 import sys
@@ -63,8 +64,19 @@ def as_command(args: Sequence[str], environ: Mapping[str, str], known: set[str])
     return words if words[0].startswith("-") else ["serve", *words]
 
 
+def meant_command(args: Sequence[str], known: set[str]) -> str | None:
+    """The command that the first of `args` is a misspelling of, if it is no file either."""
+    word = args[0] if args else ""
+    if word in known or word.startswith("-") or Path(word).exists():
+        return None
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
 class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        meant = meant_command(args, set(self.commands))
+        if meant is not None:
+            ctx.fail(f"There is no command and no file '{args[0]}'; did you mean {meant}?")
         return super().parse_args(ctx, as_command(args, os.environ, set(self.commands)))
 
 
