@@ -21,7 +21,7 @@ from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 
-from pool import Pool, PoolError
+from pool import ConnectionFailed, Pool, PoolError
 from proxy.settings import Loaded, NamedApp, Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ def _telling(run: Callable[_P, int | None]) -> Callable[_P, None]:
             status = run(*args, **kwargs) or 0
         except SettingsError as error:
             _fail(*error.problems)
+        except ConnectionFailed as error:
+            _fail(f"db-uri: {error}")
         except PoolError as error:
             _fail(f"The database: {error}")
         except (TokenError, DemoError, ServerError) as error:
