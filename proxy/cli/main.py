@@ -165,9 +165,16 @@ def main() -> None:
 def serve(config: Path | None) -> int:
     """Serve the API; CONFIG is a file, or left out when PGRST_* variables say it all."""
     from proxy.cli.diagnostics import start_diagnostics
+    from proxy.server.preflight import preflight
     from proxy.server.serve import serve as run_server
 
-    loaded = _load(config)
+    loaded = load_settings(config, os.environ)
+    findings = list(preflight(loaded, os.environ))
+    for finding in findings:
+        if finding.verdict == "doubtful":
+            click.echo(f"edgerest: warning: {finding}", err=True)
+    if bad := [str(finding) for finding in findings if finding.verdict == "bad"]:
+        _fail(*bad)
     start_diagnostics(loaded.settings.log_level)
     logger.info("Starting edgerest %s", version("edgerest"))
     return run_server(loaded, reread=lambda: load_settings(config, os.environ))
@@ -238,38 +245,16 @@ def token(
 
 @main.command()
 @CONFIG
+@click.option("--strict", is_flag=True, help="Fail on warnings as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of findings instead.")
 @_telling
-def check(config: Path | None) -> int:
+def check(config: Path | None, strict: bool, as_json: bool) -> int:
     """Say whether a server with this configuration would work, and what is wrong if not."""
-    from proxy.cli.check import Finding, check_database, check_machine
+    from proxy.cli.findings import Report, find_all
 
-    marks = {"good": "ok", "doubtful": "warning", "bad": "error"}
-    failed = False
-
-    def tell(finding: Finding, app: str = "") -> None:
-        nonlocal failed
-        failed = failed or finding.verdict == "bad"
-        text = f"apps.{app}: {finding.text}" if app else finding.text
-        click.echo(f"{marks[finding.verdict]}: {text}", err=finding.verdict != "good")
-
-    async def ask(app: NamedApp) -> None:
-        try:
-            pool = Pool(app.settings.db_uri, size=1)
-        except PoolError as error:
-            tell(Finding("bad", f"db-uri: {error}"), app.name)
-            return
-        try:
-            async for finding in check_database(pool, app.settings):
-                tell(finding, app.name)
-        finally:
-            await pool.close()
-
-    loaded = _load(config)
-    for finding in check_machine(loaded.settings):
-        tell(finding)
-    for app in loaded.apps or (NamedApp("", loaded.settings),):
-        asyncio.run(ask(app))
-    return 1 if failed else 0
+    report = Report(click.echo, strict=strict, as_json=as_json)
+    asyncio.run(report.take(find_all(lambda: load_settings(config, os.environ), os.environ)))
+    return report.close()
 
 
 @main.command()

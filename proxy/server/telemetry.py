@@ -37,6 +37,7 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at pool and caches, for the workers that nobody asks."""
 
 _NEVER_LOGGED: Final = ("authorization", "cookie", "apikey", "proxy-authorization")
+NO_TRACING: Final = 'server-tracing-enabled needs the extra "edgerest[otel]"'
 _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -48,7 +49,7 @@ class Telemetry:
 
     def __init__(self, settings: Settings) -> None:
         if settings.server_tracing_enabled and not tracing_is_installed():
-            raise ServerError('server-tracing-enabled needs the extra "edgerest[otel]"')
+            raise ServerError(NO_TRACING)
         self._settings = settings
         self._board: Board | None = None
         self._slots: Slots | None = None

@@ -22,8 +22,8 @@ app.settings.support_email = "help@example.com"
 ```
 
 `edgerest serve edgerest.conf` starts the server, `edgerest check edgerest.conf` says what is
-wrong with the file or the database it names, `edgerest --example` prints a file with every
-setting.
+wrong with the file, with this machine or with the database it names (`--strict` also fails on
+warnings, `--json` prints an array), `edgerest --example` prints a file with every setting.
 
 - **Environment**: every key has a variable, `PGRST_` and the key in capitals with
   underscores. It wins over the file. `PGRST_APP_SETTINGS_X` sets `app.settings.X`.
