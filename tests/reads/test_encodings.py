@@ -77,7 +77,7 @@ def encoded(
 
 @pytest.mark.parametrize(
     "query",
-    (
+    [
         "",
         "clé=eq.ü",
         "clé=in.(ü,x)",
@@ -88,7 +88,7 @@ def encoded(
         "or=(prénom.eq.Zoé,clé.eq.x)",
         "order=clé.desc,doc->âge",
         "select=clé,prénom,saison,doc,mots",
-    ),
+    ],
 )
 def test_rows_are_found(encoded: httpx.Client, query: str) -> None:
     answer = encoded.get(f"/größe?{query}")
