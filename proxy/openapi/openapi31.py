@@ -40,6 +40,7 @@ from proxy.openapi.openapi31_schemas import (
     table_schemas,
 )
 from proxy.request.media_types import CSV, JSON, OBJECT, OCTETS, OPENAPI, OPENAPI_31, TEXT, XML
+from proxy.request.query_string import filter_key
 from proxy.schema_cache.model import Function, QualifiedName, SchemaCache, Table
 from proxy.sql.inspect import Inspection, InspectMode
 
@@ -150,7 +151,7 @@ def _filters(tables: Iterable[Table]) -> Object:
     return {
         _filter_name(table.name, column.name): without_empty(
             {
-                "name": parts.query_key(column.name),
+                "name": filter_key(column.name),
                 "in": "query",
                 "description": column.description,
                 "schema": schema_reference(parts.FILTER_SCHEMA),
@@ -408,7 +409,7 @@ class _Writer:
         always = set.intersection(*required)
         return [
             {
-                "name": parts.query_key(name),
+                "name": filter_key(name),
                 "in": "query",
                 "required": name in always,
                 "schema": _any_of(described),

@@ -5,13 +5,13 @@ Out: the members of `components` that depend on nothing, and references to them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final, get_args
 
 from proxy.errors import Json
 from proxy.openapi.api import Object
 from proxy.openapi.openapi31_schemas import schema_reference
+from proxy.request.model import LogicOperator
 from proxy.request.operators import OPERATORS
 from proxy.request.preferences import (
     Count,
@@ -105,7 +105,6 @@ def _query(name: str, description: str, schema: Object | None = None) -> Object:
 
 
 _COUNTED: Final[Object] = {"type": "integer", "minimum": 0}
-_LOGIC: Final = ("and", "or")
 PARAMETERS: Final[Object] = {
     "select": _query(
         "select",
@@ -117,7 +116,7 @@ PARAMETERS: Final[Object] = {
     "offset": _query("offset", "How many rows to skip", _COUNTED),
     **{
         word: _query(word, f"Conditions joined by {word}: `(a.eq.1,b.is.null)`")
-        for word in _LOGIC
+        for word in get_args(LogicOperator)
     },
     "columns": _query("columns", "The columns to write; others in the body are ignored"),
     "on_conflict": _query(
@@ -138,20 +137,6 @@ PARAMETERS: Final[Object] = {
     **{f"prefer.{name}": _prefer(values) for name, values in _PREFERENCES.items()},
 }
 PAGE: Final = ("order", "limit", "offset", "range", "rangeUnit")
-
-
-_PLAIN_KEY: Final = re.compile(r"[\w $]+(?:-[\w $]+)*")
-_TAKEN: Final = frozenset(
-    {"select", "order", "limit", "offset", "columns", "on_conflict", *_LOGIC}
-)
-
-
-def query_key(name: str) -> str:
-    """How a column or argument is called in a query string: quoted, if its name would be
-    read as something else."""
-    if _PLAIN_KEY.fullmatch(name) and name not in _TAKEN:
-        return name
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def profile_parameter(header: str, schema: str, *, required: bool) -> Object:

@@ -104,7 +104,6 @@ def server_options(loaded: Loaded) -> ServerOptions:
             reuse_port=settings.server_reuseport,
         ),
         admin=admin,
-        engine=settings.server_engine,
         workers=settings.server_workers,
         engine_options=EngineOptions(
             idle_timeout=settings.server_idle_timeout,
@@ -112,7 +111,6 @@ def server_options(loaded: Loaded) -> ServerOptions:
             max_head=settings.server_max_url + settings.server_max_header + HEAD_MARGIN,
             cert=settings.server_tls_cert,
             key=settings.server_tls_key,
-            neighbours=bool(loaded.apps),
         ),
         drain_delay=settings.server_drain_delay,
         edge=edge_options(settings),

@@ -21,7 +21,8 @@ from proxy.settings.errors import SettingsError
 from proxy.settings.file import parse_file
 from proxy.settings.kinds import Raw
 from proxy.settings.layers import APP_SETTINGS, Layer, app_settings, find_value, is_app_setting
-from proxy.settings.model import PLACES, TABLE, Setting, Settings
+from proxy.settings.model import PLACES, TABLE, Settings
+from proxy.settings.rows import Setting
 from proxy.settings.tables import (
     Layers,
     NamedApp,

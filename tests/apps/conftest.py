@@ -76,14 +76,6 @@ class Server:
 Start = Callable[[Config], AbstractContextManager[Server]]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until `holds`."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.02)
-
-
 def bearer(secret: str, role: str = "web_user") -> dict[str, str]:
     """The headers of a request with a token signed with `secret`."""
     payload = {"role": role, "exp": int(time.time()) + 600}

@@ -16,7 +16,8 @@ import httpx
 
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.workers import MIN_LIFE
-from tests.apps.conftest import Config, Server, Start, eventually
+from tests.apps.conftest import Config, Server, Start
+from tests.waiting import eventually
 
 SHOP, BLOG, NEWS = "shop.example.com", "blog.example.com", "news.example.com"
 

@@ -25,6 +25,7 @@ import httpx
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.http.processes import running
+from tests.roles import ROLES
 
 HERE: Final = Path(__file__).parent
 SCHEMA: Final = HERE / "schema.sql"
@@ -74,7 +75,7 @@ def main() -> int:
     name, *command = sys.argv[1:]
     exchanges: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory, EmbeddedPostgres(Path(directory)) as db:
-        asyncio.run(execute(db.dsn, SCHEMA.read_text()))
+        asyncio.run(execute(db.dsn, ROLES + SCHEMA.read_text()))
         config = Path(directory) / "edge.conf"
         settings = {**SETTINGS, "db-uri": db.dsn_for("postgres", "authenticator")}
         config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))

@@ -1,13 +1,4 @@
 -- What the recorded clients talk to; ids come from sequences, so that a replay finds the same.
-do $roles$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then
-        create role authenticator login noinherit;
-    end if;
-    grant web_anon to authenticator;
-end
-$roles$;
 create schema api;
 create table api.customers (id int primary key, name text not null, email text unique);
 create table api.orders (

@@ -31,7 +31,7 @@ def main() -> int:
         sys.stdout.write(json.dumps({"main": listening.main, "admin": listening.admin}) + "\n")
         sys.stdout.flush()
 
-    return serve(loaded, on_ready=on_ready)
+    return serve(loaded, on_ready=on_ready, reread=lambda: load_settings(config, os.environ))
 
 
 async def _report(path: str) -> object:

@@ -21,8 +21,9 @@ from pool import (
     Transaction,
 )
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
-from tests.pool.conftest import Admin, MakePool, execute, sessions_of, until
+from tests.pool.conftest import Admin, MakePool, execute, sessions_of
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _PID = Statement("select pg_backend_pid()")
 

@@ -31,7 +31,8 @@ from pool import (
     Transaction,
 )
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
-from tests.pool.conftest import execute, until
+from tests.pool.conftest import execute
+from tests.waiting import until
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
 from pool.model import Argument, Statement
 from pool.session import Session
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
-from tests.pool.conftest import Admin, execute, until
+from tests.pool.conftest import Admin, execute
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _TYPES = """
 drop schema if exists types cascade;

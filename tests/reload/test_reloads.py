@@ -11,7 +11,7 @@ import pytest
 
 from proxy.app.reloads import BOTH, Part, Reloads, parts_of
 from proxy.schema_cache.rechecks import Rechecks
-from tests.pool.conftest import until
+from tests.waiting import until
 
 SCHEMA: frozenset[Part] = frozenset(("schema",))
 CONFIG: frozenset[Part] = frozenset(("config",))

@@ -26,7 +26,8 @@ from proxy.observability.tracing import exporting_provider
 from proxy.response.model import Response
 from proxy.server.telemetry import log_rules
 from proxy.settings import SettingsError, load_settings
-from proxy.settings.model import TABLE, Setting
+from proxy.settings.model import TABLE
+from proxy.settings.rows import Setting
 from tests.loopback import LoopbackServer
 from tests.secrets.marker import MARKER, found_in
 from tests.secrets.test_connection_strings import passwords, told

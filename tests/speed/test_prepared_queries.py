@@ -411,7 +411,7 @@ def test_a_filled_fingerprint_is_that_fingerprint(found: str, value: str) -> Non
     assert first is not None
     holes = [part[2] for part in first.key[3] if len(part) == 3]
     given_texts = tuple(
-        "(a,b)" if hole == "list" else "a" if hole == "argument" else value for hole in holes
+        "(a,b)" if hole == "in" else "a" if hole == "argument" else value for hole in holes
     )
     query = filled(first.key, given_texts)
     again = fingerprint(HttpRequest("GET", b"/a", query, ()), NO_HEADERS)

@@ -21,6 +21,7 @@ from typing import Final
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.http.processes import running
+from tests.roles import ROLES
 from tests.zoo import beside
 from tests.zoo.run import SETTINGS, planned, walk
 from tests.zoo.schema import SCHEMA
@@ -42,7 +43,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="edgerest-zoo-") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as postgres,
     ):
-        asyncio.run(execute(postgres.dsn, SCHEMA))
+        asyncio.run(execute(postgres.dsn, ROLES + SCHEMA))
         uri = postgres.dsn_for("postgres", "authenticator")
         taken = asyncio.run(planned(postgres.dsn, most))
         with edge(Path(directory), {**SETTINGS, "db-uri": uri}) as url:

@@ -135,15 +135,6 @@ def _types_sql() -> str:
 
 _MANY_COLUMNS: Final = ", ".join(f"c{n} int default {n}" for n in range(12))
 _RELATIONS: Final = f"""
-do $roles$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then
-        create role authenticator login noinherit;
-    end if;
-    grant web_anon to authenticator;
-end
-$roles$;
 create schema zoo;
 create type zoo.mood as enum ('so-so, "ok"', 'sad', '');
 create type zoo.pair as (a int, b text);

@@ -23,12 +23,13 @@ import httpx
 import pytest
 
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
-from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
+from tests.apps.conftest import Config, Server, Table, bearer, started
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeToken, StartEdge, execute
 from tests.http.wire import H2Client
-from tests.waiting import until
+from tests.roles import ROLES
+from tests.waiting import eventually, until
 
 SECRET = "the secret of those who lose their rights"
 INTERVAL = 0.3
@@ -345,7 +346,7 @@ def test_an_outage_ends_what_nobody_promised(start_edge: StartEdge, token: MakeT
         tempfile.TemporaryDirectory(prefix="edgerest-rights-") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as own,
     ):
-        asyncio.run(execute(own.dsn, SCHEMA.read_text()))
+        asyncio.run(execute(own.dsn, ROLES + SCHEMA.read_text()))
         dsn = own.dsn_for("postgres", "authenticator")
         ada = token("web_user", sub="ada")
         with (

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from proxy.cli.demo.private_postgres import EmbeddedError, EmbeddedPostgres, find_binaries
+from tests.waiting import eventually
 
 _ROOT = Path(__file__).parents[2]
 
@@ -64,13 +64,6 @@ def alive(pid: int) -> bool:
     return facts.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_for(fact: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def run_script(script: str, *args: str, **options: object) -> subprocess.Popen[str]:
     head = "import os, sys, signal\nfrom pathlib import Path\n"
     head += "from proxy.cli.demo.private_postgres import *\n"
@@ -112,12 +105,12 @@ def test_it_starts_keeps_its_data_and_stops(empty: Path) -> None:
         assert ask(other.dsn, "select count(*) from t") == 0
 
 
-def test_tcp_asks_for_the_password_and_the_socket_does_not(server: EmbeddedPostgres) -> None:
-    assert ask(server.dsn_for(user="web"), "select current_user") == "web"
+def test_tcp_asks_for_the_password_and_the_socket_does_not(postgres: EmbeddedPostgres) -> None:
+    assert ask(postgres.dsn_for(user="authenticator"), "select current_user") == "authenticator"
     with pytest.raises(asyncpg.InvalidPasswordError):
-        ask(server.dsn_for(tcp=True, password="guess"), "select 1")
+        ask(postgres.dsn_for(tcp=True, password="guess"), "select 1")
     with pytest.raises(asyncpg.InvalidPasswordError):
-        ask(server.dsn_for(user="web", tcp=True), "select 1")
+        ask(postgres.dsn_for(user="authenticator", tcp=True), "select 1")
 
 
 def test_a_directory_has_one_owner(directory: Path) -> None:
@@ -153,7 +146,7 @@ def test_it_goes_when_its_owner_is_killed(directory: Path) -> None:
         assert alive(pid)
         assert sockets.exists()
         owner.kill()
-        wait_for(lambda: not alive(pid) and not sockets.exists())
+        eventually(lambda: not alive(pid) and not sockets.exists())
 
 
 def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
@@ -162,7 +155,7 @@ def test_one_that_lost_its_owner_is_replaced(directory: Path) -> None:
         told = owner.stdout.readline().split()
         pid, watchdog = int(told[0]), int(told[1])
         os.kill(watchdog, signal.SIGKILL)
-        wait_for(lambda: not alive(watchdog))
+        eventually(lambda: not alive(watchdog))
         owner.kill()
     assert alive(pid)
     with EmbeddedPostgres(directory, durable=False) as server:
