@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -33,7 +33,7 @@ end $$;
 grant usage on schema api to web_anon;
 grant all on all tables in schema api to web_anon;
 """
-_ROW: Final = {
+_ROW: Final[dict[str, Any]] = {
     "clé": "ü",
     "prénom": "Zoé",
     "saison": "été",
