@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from proxy.request.model import Headers
+
+ContentRange = Literal["plain", "items", "none"]
+"""How Content-Range is written: as in PostgREST, with the unit, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,9 @@ class Response:
     reason: str | None = None
     replay: object | None = None
 
+
+NO_STORE: Final = (b"cache-control", b"no-store")
+"""What an answer says that is of use to nobody but the caller, and to him only now."""
 
 BODILESS: Final = frozenset((204, 304))
 """Statuses whose responses have no body (RFC 9110)."""

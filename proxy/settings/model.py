@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 
 from proxy.cache.policy import PolicyRow
 from proxy.errors import Verbosity
+from proxy.response.model import ContentRange
 from proxy.settings.kinds import (
     BOOLEAN,
     HOSTS,
@@ -429,6 +430,16 @@ class Settings:
             own=True,
         ),
     ] = False
+    server_content_range: Annotated[
+        ContentRange,
+        Facts(
+            one_of("plain", "items", "none"),
+            "How answers write `Content-Range`: `plain` as PostgREST does (`0-9/*`), `items`"
+            " with the unit (`items 0-9/*`), as Varnish wants it; `none` leaves it out, and with"
+            " it what `Prefer: count=…` counts.",
+            own=True,
+        ),
+    ] = "plain"
     server_compress_from: Annotated[
         int,
         Facts(
