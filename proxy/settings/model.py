@@ -435,8 +435,8 @@ class Settings:
         Facts(
             one_of("plain", "items", "none"),
             "How answers write `Content-Range`: `plain` as PostgREST does (`0-9/*`), `items`"
-            " with the unit (`items 0-9/*`), as Varnish wants it; `none` leaves it out, and"
-            " with it what `Prefer: count=…` counts.",
+            " with the unit (`items 0-9/*`), as RFC 9110 has it; `none` leaves it out, and"
+            " with it what `Prefer: count=…` counts. See proxies-and-cdns.md for Varnish.",
             own=True,
         ),
     ] = "plain"
