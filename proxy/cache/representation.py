@@ -17,9 +17,9 @@ from proxy.cache.applied import AppliedPolicies
 from proxy.cache.compression import coded_headers, encode, is_compressible, negotiate
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.headers import UNKEPT, not_modified, policy_headers, with_vary
-from proxy.cache.policy import Policy
-from proxy.cache.preconditions import refused
+from proxy.cache.preconditions import mismatch
 from proxy.cache.store import Entry
+from proxy.cache_rules.policy import Policy
 from proxy.request.conditions import Precondition, judge_read
 from proxy.request.model import Headers
 from proxy.request.request_headers import RequestHeaders
@@ -101,7 +101,9 @@ async def representation(
         tag = found.tag or await _tag_of(body, found)
     if compressible:
         names = (*names, *_ACCEPT_ENCODING)
-    kept = Response(status, with_vary(headers, names), body, response.reason)
+    if names:
+        headers = with_vary(headers, names)
+    kept = Response(status, headers, body, response.reason)
     return Representation(kept, tag, compressible, detail=detail, timing=found.timing)
 
 
@@ -171,7 +173,7 @@ async def deliver(
             case Precondition.NOT_MODIFIED:
                 return not_modified(headers), None
             case Precondition.FAILED:
-                raise refused("What is there now is not what the request asks for")
+                raise mismatch()
             case Precondition.HOLDS:
                 pass
     if coding is None:

@@ -26,7 +26,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.observability.metrics import METHODS
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response
 
 CHILDREN: Final = ("parse", "plan", "transaction")

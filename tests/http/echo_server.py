@@ -1,6 +1,6 @@
 """A server whose application tells what reached it, to test everything around it.
 
-Run as `python -m tests.http.echo_server '{"engine": "hypercorn", …}'`; prints its
+Run as `python -m tests.http.echo_server '{"admin": true, …}'`; prints its
 addresses as one line of JSON once it listens.
 
 /            what came, as JSON
@@ -23,12 +23,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxy.cors import CorsPolicy
-from proxy.data_plane import Answer, EdgeOptions, Limits
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, Listening, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
-from proxy.record import Record
+from proxy.http.cors import CorsPolicy
+from proxy.http.data_plane import Answer, EdgeOptions, Limits
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 
@@ -115,7 +115,6 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
             reuse_port=given.get("reuse_port", False),
         ),
         admin=Address(host="127.0.0.1", port=0) if given.get("admin") else None,
-        engine=given.get("engine", "hypercorn"),
         workers=given.get("workers", 1),
         engine_options=EngineOptions(
             idle_timeout=given.get("idle_timeout", 30.0),

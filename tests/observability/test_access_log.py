@@ -28,7 +28,7 @@ from proxy.observability.logs import (
     json_line,
     sql_lines,
 )
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response
 from tests.conftest import MakeToken
 from tests.http.processes import ServerProcess, running
@@ -253,11 +253,8 @@ def logged(server: ServerProcess) -> list[str]:
     return output.splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
-def test_a_line_names_role_target_size_and_agent(
-    serve: Serve, token: MakeToken, engine: str
-) -> None:
-    with serve(log_level="info", server_engine=engine) as server:
+def test_a_line_names_role_target_size_and_agent(serve: Serve, token: MakeToken) -> None:
+    with serve(log_level="info") as server:
         with httpx.Client(base_url=server.url, headers={"user-agent": "me/1"}) as client:
             body = client.get("/items?id=eq.1", headers={"referer": "https://x/"}).content
             client.get("/items", headers=token("web_user"))
