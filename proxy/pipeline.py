@@ -31,8 +31,14 @@ from proxy.steps.deadline import deadline_of
 from proxy.steps.read_path import NO_POLICY, read
 
 
-async def begin(app: App, http: HttpRequest, record: Record) -> Call:
-    """The call that `http` makes, whose body may be still to come. Raises ApiError."""
+async def begin(app: App, http: HttpRequest, record: Record, begun: Call | None = None) -> Call:
+    """The call that `http` makes, whose body may be still to come, or the one that was `begun`
+    before it came. Raises ApiError."""
+    if begun is not None:
+        begun.http, begun.record = http, record
+        record.role = begun.identity.role
+        record.resume()
+        return begun
     record.start()
     state = app.state
     headers = state.queries.headers(http.headers)
@@ -51,13 +57,7 @@ async def answer(
     reading = as_read(http)
     told: Headers = () if reading is None else (NO_POLICY,)
     try:
-        if call is None:
-            call = await begin(app, http, record)
-        else:
-            call.http, call.record = http, record
-            record.role = call.identity.role
-            record.resume()
-        told = ()
+        call = await begin(app, http, record, call)
         call.reads = reading is not None
         return await (_write(call) if reading is None else read(call, reading))
     except ApiError as error:

@@ -33,6 +33,7 @@ from proxy.cache.rights import Rights, Rows
 from proxy.cache.setup import make_invalidation, shared_namespace
 from proxy.cache.versions import Slots, Versions
 from proxy.endpoints.admission import admit
+from proxy.endpoints.table import endpoints_of
 from proxy.errors import ApiError, api_error
 from proxy.http.data_plane import Answer
 from proxy.observability.cache_counts import CacheCounts
@@ -107,6 +108,7 @@ class App:
         self._budget = budget
         self._pace = pace or Pace()
         self._state = app_state(settings, make_authenticator(settings), None)
+        self._endpoints = endpoints_of(settings)
         self._dsn = newest_uri(settings)
         # Without automatic recovery, fail immediately.
         grace = settings.db_pool_outage_grace if settings.db_pool_automatic_recovery else 0.0
@@ -218,12 +220,20 @@ class App:
 
         Raises `ApiError` for what is to be refused without it.
         """
+        endpoint = self._endpoints.find(head.path)
+        if endpoint is not None:
+            begun = await endpoint.admit(self, head, record)
+            return partial(endpoint.answer, self, call=begun)
         return partial(self.answer, call=await admit(self, head, record))
 
     async def answer(
         self, request: HttpRequest, record: Record, call: Call | None = None
     ) -> Response:
         """The response to one request. Never raises for what the client sent."""
+        if self._endpoints.rows and call is None:
+            endpoint = self._endpoints.find(request.path)
+            if endpoint is not None:
+                return await endpoint.answer(self, request, record)
         return await answer(self, request, record, call)
 
     async def identify(self, headers: RequestHeaders) -> Identity:
@@ -473,6 +483,7 @@ class App:
         self._settings = settings
         self._rights.interval = settings.cache_rights_interval
         self._state = app_state(settings, authenticator, cache)
+        self._endpoints = endpoints_of(settings)
         self._prepare_cache()
         if settings != before:
             logger.info("Settings reloaded")

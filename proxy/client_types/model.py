@@ -15,20 +15,6 @@ from proxy.schema_cache.model import Column, QualifiedName, Relationship, Schema
 
 Scalar = Literal["boolean", "integer", "number", "string", "json", "record", "void", "unknown"]
 
-_SCALARS: Final[Mapping[str, Scalar]] = {
-    "boolean": "boolean",
-    "smallint": "integer",
-    "integer": "integer",
-    "bigint": "integer",
-    "real": "number",
-    "double precision": "number",
-    "numeric": "number",
-    "json": "json",
-    "jsonb": "json",
-    "record": "record",
-    "void": "void",
-}
-"""By the name that `format_type` gives; all others of PostgreSQL's own become strings."""
 _BODIES: Final = frozenset(("bytea", "json", "jsonb", "text", "xml"))
 """Types of the only argument, without a name, that may be the whole body (PostgREST docs,
 "Functions with a single unnamed parameter")."""
@@ -59,6 +45,23 @@ class RowOf:
 
 
 Value = Scalar | ArrayOf | EnumOf | RowOf
+
+_OWN: Final[Mapping[str, Value]] = {
+    "boolean": "boolean",
+    "smallint": "integer",
+    "integer": "integer",
+    "bigint": "integer",
+    "real": "number",
+    "double precision": "number",
+    "numeric": "number",
+    "json": "json",
+    "jsonb": "json",
+    "record": "record",
+    "void": "void",
+    "int2vector": ArrayOf("integer"),
+    "oidvector": ArrayOf("string"),
+}
+"""By the name that `format_type` gives; all others of PostgreSQL's own become strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ def value_of(type_name: str, types: Mapping[str, Value]) -> Value:
     """What values of a type become, by the name that `format_type` gives it."""
     if type_name.endswith("[]"):
         return ArrayOf(value_of(type_name.removesuffix("[]"), types))
-    return types.get(type_name) or _SCALARS.get(type_name, "string")
+    return types.get(type_name) or _OWN.get(type_name, "string")
 
 
 def described(
@@ -221,7 +224,7 @@ def _types(rows: list[Any]) -> dict[str, Value]:
             return ArrayOf(value(name.removesuffix("[]")))
         row = by_name.get(name)
         if row is None:
-            return _SCALARS.get(name, "string")
+            return _OWN.get(name, "string")
         if name not in known:
             known[name] = made(row)
         return known[name]

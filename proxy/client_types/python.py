@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
+from unicodedata import normalize
 
 from proxy.client_types.model import (
     ArrayOf,
@@ -143,7 +144,7 @@ class _Module:
         if name.schema != self._described.schemas[0]:
             words.insert(0, name.schema)
         plain = "".join(word[:1].upper() + word[1:] for word in words) or "Row"
-        plain = plain if plain[0].isalpha() and plain.isidentifier() else f"Row{plain}"
+        plain = plain if plain[0].isalpha() else f"Row{plain}"
         wanted = f"{plain}{suffix}"
         found, count = wanted, 1
         while found in self._taken or keyword.iskeyword(found):
@@ -168,8 +169,9 @@ def _typed_dict(name: str, members: Iterable[Member], description: str | None) -
 
 
 def _is_name(name: str) -> bool:
-    # A name of two underscores before it would be mangled in a class.
-    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
+    # In a class, two underscores before a name mangle it, and others are normalized (PEP 3131).
+    mangled = name.startswith("__") or normalize("NFKC", name) != name
+    return name.isidentifier() and not keyword.iskeyword(name) and not mangled
 
 
 def _docstring(description: str) -> str:

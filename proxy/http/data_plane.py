@@ -6,8 +6,8 @@ long given back when the response is sent. So neither a slow sender nor a slow r
 connection; what they cost in memory is bounded for all together (`proxy.http.in_flight`).
 
 When the client goes away while `answer` runs, the task running it is cancelled, and with
-it the query. Watching for that takes a task, so it only begins after `WATCH_DELAY`: a
-request that is done sooner never pays for it.
+it the query (`proxy.http.disconnect`). What is not made whole before it is sent takes the way
+of `proxy.http.streaming`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ from proxy.http.body import (
     read_body,
 )
 from proxy.http.cors import CorsPolicy, preflight
+from proxy.http.disconnect import DisconnectWatch
 from proxy.http.head import wire_headers
 from proxy.http.in_flight import REQUEST, STALLED, Held, InFlight, no_room
-from proxy.http.time_limits import Limit, waits
+from proxy.http.streaming import CHUNK, SENDING, piece, send_stream
+from proxy.http.time_limits import Limit
 from proxy.observability.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
-from proxy.response.model import BODILESS, ContentRange, Response
+from proxy.response.model import ContentRange, Response, is_bodiless
 from proxy.settings.routing import length_of_prefix
 
 Answer = Callable[[HttpRequest, Record], Awaitable[Response]]
@@ -47,20 +49,10 @@ Admit = Callable[[HttpRequest, Record], Awaitable[Answer]]
 
 logger = logging.getLogger(__name__)
 
-WATCH_DELAY: Final = 0.05
-"""Seconds until a request counts as slow and its client's departure is watched for.
-
-Beyond what requests take at a server that is just busy: at 10 ms, with 64 at a time, watching
-was a tenth of the work."""
-CHUNK: Final = 64 * 1024
-"""Bytes of a large body per ASGI message: the server pauses us between two of them."""
 WHOLE: Final = 4 * CHUNK
 """Bytes up to which a body goes out in one message."""
 SMALL: Final = CHUNK
 """Bytes up to which an answer is not counted among those that wait to be taken."""
-SENDING: Final = 1024
-"""Answers at a time that wait to be taken; of more, those are given up whose clients have
-taken nothing for a second."""
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
@@ -190,6 +182,8 @@ class DataPlane:
             self._remember(replays, response, scope, options)
         if sent is not response:
             record.code = "PGRSTX00"
+        elif sent.stream is not None:
+            record.code = sent.stream.code or record.code
         return sent
 
     async def _response(
@@ -261,9 +255,8 @@ class DataPlane:
     ) -> None:
         replay = response.replay
         if isinstance(replay, Replay) and response.reason is None:
-            bodiless = scope["method"] == "HEAD" or response.status in BODILESS
             headers = wire_headers(scope, response, options)
-            body = b"" if bodiless else response.body
+            body = b"" if is_bodiless(scope["method"], response) else response.body
             replays.keep(scope, options, replay, response.status, headers, body)
 
     async def _watched_answer(
@@ -273,7 +266,7 @@ class DataPlane:
 
         Raises `ClientGone` then. Any exception it did not foresee becomes a 500.
         """
-        watch = _DisconnectWatch(receive)
+        watch = DisconnectWatch(receive)
         try:
             response = await answer(request, record)
         except asyncio.CancelledError:
@@ -292,40 +285,6 @@ class DataPlane:
             watch.task.uncancel()
             raise ClientGone
         return response
-
-
-class _DisconnectWatch:
-    """Cancels the current task when `http.disconnect` arrives, from `WATCH_DELAY` on."""
-
-    __slots__ = ("_receive", "_waits", "_watcher", "client_gone", "task")
-
-    def __init__(self, receive: Receive) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # ASGI servers run applications in tasks
-        self.task = task
-        self.client_gone = False
-        self._receive = receive
-        self._watcher: asyncio.Task[None] | None = None
-        self._waits = waits(task.get_loop(), WATCH_DELAY)
-        self._waits.begin(self)
-
-    def late(self) -> None:
-        """The request has become a slow one."""
-        self._watcher = self.task.get_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.client_gone = True
-        self.task.cancel()
-
-    def stop(self) -> None:
-        self._waits.end(self)
-        if self._watcher is not None:
-            self._watcher.cancel()
-            # A cancelled task keeps the traceback, which leads back here: kept here, each
-            # slow request would be left to the garbage collector.
-            self._watcher = None
 
 
 # --- the request ------------------------------------------------------------------------
@@ -394,7 +353,7 @@ async def _send_found(
     try:
         with Limit(seconds, SENDING):
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send(_piece(body, more=False))
+            await send(piece(body, more=False))
     except TimeoutError:
         return None
     return Response(status, tuple(headers), body)
@@ -421,7 +380,7 @@ async def send_response(
         logger.error("Response to %s dropped: %s", method, error)
         response = error_response(api_error("PGRSTX00"), options.verbosity)
         headers = wire_headers(scope, response, options)
-    body = b"" if method == "HEAD" or response.status in BODILESS else response.body
+    body = b"" if is_bodiless(method, response) else response.body
     if unread and scope["http_version"] not in FRAMED_VERSIONS:
         headers.append((b"connection", b"close"))
     start: Message = {
@@ -431,6 +390,9 @@ async def send_response(
     }
     if response.reason is not None:
         start["reason"] = response.reason
+    if response.stream is not None and not is_bodiless(method, response):
+        await send_stream(send, receive, start, response.stream, options.limits.send_timeout)
+        return response
     try:
         with (
             Limit(options.limits.send_timeout, SENDING) as limit,
@@ -444,20 +406,16 @@ async def send_response(
                     limit.restart()
                     for each in held:
                         each.got_on(CHUNK)
-                    await send(_piece(body[offset : offset + CHUNK], more=True))
+                    await send(piece(body[offset : offset + CHUNK], more=True))
                 body = b""
             if unread:
-                await send(_piece(body, more=True))
+                await send(piece(body, more=True))
                 await drop_body(receive)
                 body = b""
-            await send(_piece(body, more=False))
+            await send(piece(body, more=False))
     except TimeoutError:
         raise ClientGone from None
     finally:
         for each in held:
             each.go_on()
     return response
-
-
-def _piece(body: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more}

@@ -70,7 +70,7 @@ def wire_headers(scope: Scope, response: Response, options: HeadOptions) -> Line
         if shape.measured:
             # The body, if there was one, is not sent; SQL has chosen the status.
             headers = [line for line in headers if line[0] != _LENGTH]
-    elif not shape.measured and scope["method"] != "HEAD":
+    elif not (shape.measured or scope["method"] == "HEAD" or response.stream is not None):
         headers.append((_LENGTH, b"%d" % len(response.body)))
     varies = tuple([lines[at][1] for at in shape.varies])
     added = response_headers(options.cors, scope["method"], scope["headers"])

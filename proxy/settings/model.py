@@ -469,6 +469,11 @@ class Settings:
         " fields that docs/observability.md lists.",
         "apache", one_of(*get_args(LogFormat)), OWN,
     )
+    url_well_known_enabled: bool = row(
+        "Answer `GET /.well-known/edgerest` with this server's version, what it can do and"
+        " its limits, as JSON, whoever asks.",
+        False, BOOLEAN, OWN,
+    )
     url_schema_prefix: bool = row(
         "Let a path begin with an exposed schema: `/v1/articles` is `/articles` with the"
         " profile `v1`.",

@@ -187,7 +187,7 @@ def fits(value: Value, found: Any) -> bool:
     if isinstance(value, ArrayOf):
         return isinstance(found, list) and all(
             # An array of several dimensions is one of arrays.
-            fits(value, each) if isinstance(each, list) else fits(value.element, each)
+            fits(value.element, each) or (isinstance(each, list) and fits(value, each))
             for each in found
         )
     if isinstance(value, EnumOf):

@@ -10,7 +10,8 @@ import pytest
 
 from proxy.engines import collector
 from proxy.http.asgi import Message, Scope
-from proxy.http.data_plane import WATCH_DELAY, DataPlane, _DisconnectWatch
+from proxy.http.data_plane import DataPlane
+from proxy.http.disconnect import WATCH_DELAY, DisconnectWatch
 from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
@@ -74,5 +75,5 @@ async def test_a_slow_request_leaves_nothing_to_it(leaves: bool) -> None:
     assert left == []
 
 
-def _watches() -> list[_DisconnectWatch]:
-    return [held for held in gc.get_objects() if isinstance(held, _DisconnectWatch)]
+def _watches() -> list[DisconnectWatch]:
+    return [held for held in gc.get_objects() if isinstance(held, DisconnectWatch)]
