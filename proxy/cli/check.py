@@ -76,15 +76,19 @@ async def check_database(pool: Pool, settings: Settings) -> AsyncIterator[Findin
     user, database, version = (_text(value) for value in server[:3])
     yield Finding("good", f"PostgreSQL {version}, database {database}, as {user}")
     if not server[3]:
-        yield Finding("bad", f"PostgreSQL {version} is too old; 13 is the oldest supported")
+        yield Finding(
+            "bad", f"db-uri: PostgreSQL {version} is too old; 13 is the oldest supported"
+        )
     if server[4]:
         yield Finding(
             "doubtful",
             f"db-uri: {user} is a superuser; connect as a role that may do nothing but"
             " become others",
         )
+    asked = "db-config" if settings.db_pre_config is None else "db-pre-config"
     try:
         settings = await read_database_settings(pool, settings)
+        asked = "db-uri"
         for finding in await _compare(pool, settings, user):
             yield finding
         yield await _check_connections(pool, settings)
@@ -95,7 +99,7 @@ async def check_database(pool: Pool, settings: Settings) -> AsyncIterator[Findin
         for problem in error.problems:
             yield Finding("bad", f"in the database: {problem}")
     except PoolError as error:
-        yield Finding("bad", f"the database refused a question: {error}")
+        yield Finding("bad", f"{asked}: the database refused a question: {error}")
     async for finding in _check_replicas(pool, settings):
         yield finding
 

@@ -111,7 +111,8 @@ def test_all_is_well(dsn: str) -> None:
         ),
         (
             {"PGRST_DB_PRE_CONFIG": "api.gone"},
-            "error: the database refused a question: 42883: function api.gone() does not exist",
+            "error: db-pre-config: the database refused a question: 42883: function api.gone()"
+            " does not exist",
         ),
     ],
 )

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from proxy.cli.main import main
 from proxy.settings.model import TABLE
+from proxy.settings.rows import Setting
 
 KEYS = {key for row in TABLE for key in row.keys}
 Place = Callable[[Path, ExitStack], str]
@@ -130,3 +131,31 @@ def test_a_check_leaves_no_socket_behind(tmp_path: Path) -> None:
     path = tmp_path / "s"
     CliRunner(env={"PGRST_SERVER_UNIX_SOCKET": str(path)}).invoke(main, ["check"])
     assert not path.exists()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.key)
+def test_whatever_is_set_the_message_names_it(row: Setting, tmp_path: Path) -> None:
+    base = {
+        "PGRST_DB_URI": "host=h sslmode=nonsense",
+        "PGRST_SERVER_HOST": "127.0.0.1",
+        "PGRST_SERVER_PORT": "0",
+    }
+    known = KEYS | {each.variable for each in TABLE}
+    for value in (
+        "nonsense",
+        "-1",
+        "99999999999",
+        "@/no/such/file",
+        "a b\nc",
+        "http://h:x/",
+        "[",
+    ):
+        environ = {**base, row.variable: value}
+        if row.key.endswith("unix-socket"):
+            environ[row.variable] = f"{tmp_path}/{value.replace('/', '.')}"
+        result = CliRunner(env=environ).invoke(main, ["check"])
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        for line in result.stderr.split("\n")[:-1]:
+            if line.startswith(("error: ", "warning: ")):
+                assert any(name in line for name in known), line

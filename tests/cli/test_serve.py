@@ -61,7 +61,7 @@ def test_a_port_in_use(postgres: EmbeddedPostgres) -> None:
         found = run_edgerest("serve", **environ(postgres.dsn, port))
     assert found.returncode == 1
     assert found.stderr.splitlines()[-1] == (
-        f"edgerest: Cannot listen on 127.0.0.1 port {port}: Address already in use"
+        f"edgerest: server-port: Cannot listen on 127.0.0.1 port {port}: Address already in use"
     )
     assert "Traceback" not in found.stderr
 
