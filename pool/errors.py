@@ -94,6 +94,12 @@ class DatabaseError(PoolError):
         self.severity = severity
         self.position = position
 
+    @property
+    def ends_session(self) -> bool:
+        """Whether PostgreSQL hung up with it. A function can raise any SQLSTATE, but not that
+        severity."""
+        return self.severity in ("FATAL", "PANIC")
+
 
 class OutdatedStatement(DatabaseError):
     """A prepared statement no longer fits the schema, it seems, or is gone; nothing of it was

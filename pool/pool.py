@@ -215,7 +215,7 @@ class Pool:
         try:
             return await self._run_on(member, tx)
         except (ConnectionLost, DatabaseError) as error:
-            if isinstance(error, DatabaseError) and error.sqlstate not in SERVER_GOES:
+            if isinstance(error, DatabaseError) and not _server_goes(error):
                 raise
             # Those that are idle may be as dead, and notice as late.
             self._sessions.distrust()
@@ -460,6 +460,10 @@ class Pool:
         now = asyncio.get_running_loop().time()
         for waiter in self._queue.drain(now):
             waiter.future.set_exception(copy_of(error))
+
+
+def _server_goes(error: DatabaseError) -> bool:
+    return error.ends_session and error.sqlstate in SERVER_GOES
 
 
 def _closed_error() -> ConnectionFailed:
