@@ -69,6 +69,10 @@ class ConnectionLost(PoolError):
         self.reason = reason
 
 
+class NoAnswer(ConnectionLost):
+    """The server was silent for longer than its own time limits allow."""
+
+
 class DatabaseError(PoolError):
     """PostgreSQL's own error; the transaction was rolled back.
 

@@ -386,6 +386,17 @@ class Settings:
             reloadable=False,
         ),
     ] = 1800
+    db_pool_check_delay: Annotated[
+        float,
+        Facts(
+            seconds_or_none(5),
+            "A connection on which the database has said nothing for so long is checked before"
+            " it is used (PgBouncer's `server_check_delay`); one that does not answer within 2"
+            " seconds is replaced, and so are all that nobody uses. 0 checks before each use.",
+            reloadable=False,
+            own=True,
+        ),
+    ] = 5.0
     db_pool_automatic_recovery: Annotated[
         bool,
         Facts(BOOLEAN, "Connect again when the database went away; off, the server exits."),
