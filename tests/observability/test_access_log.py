@@ -187,7 +187,8 @@ class Turns:
         self.calls: list[Callable[[], None]] = []
 
     def end(self) -> None:
-        calls, self.calls = self.calls, []
+        calls = tuple(self.calls)
+        self.calls.clear()
         for call in calls:
             call()
 
