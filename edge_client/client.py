@@ -39,7 +39,7 @@ from edge_client.operation import (
     function_path,
     table_path,
 )
-from edge_client.query import Async, Result, Row, RowKind, Rows, Sync, Table
+from edge_client.query import Async, Count, Result, Row, RowKind, Rows, Sync, Table
 from edge_client.rows import RowMaker, row_maker
 from edge_client.settings import Limits, Retry, Timeout
 from edge_client.store import ReplyStore
@@ -76,7 +76,7 @@ class _Client(Generic[M]):
         http_client: Any = None,
         http2: bool | None = None,
     ) -> None:
-        """`url`: where the API's root is.
+        """`url`: where the API's root is, http or https; ValueError for what is neither.
 
         `token`: a token or where to get one (`edge_client.tokens`). `timeout`: a `Timeout`,
         or a total in seconds. `tracing` returns headers for each call, such as
@@ -87,6 +87,9 @@ class _Client(Generic[M]):
         limits = limits or Limits()
         if isinstance(timeout, int | float):
             timeout = Timeout(total=timeout)
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("http", "https") or not rest.strip("/"):
+            raise ValueError(f"{url!r} is no URL of an API: https://api.example.com")
         self.url = url.rstrip("/")
         self._connections = Connections(
             http_client,
@@ -144,7 +147,7 @@ class _Client(Generic[M]):
         function: str,
         arguments: Mapping[str, object] | None = None,
         *,
-        count: str | None = None,
+        count: Count | None = None,
         head: bool = False,
         get: bool = False,
     ) -> Rows[Any, Any, M]: ...
@@ -155,7 +158,7 @@ class _Client(Generic[M]):
         arguments: Mapping[str, object] | None = None,
         *,
         row: RowKind[R],
-        count: str | None = None,
+        count: Count | None = None,
         head: bool = False,
         get: bool = False,
     ) -> Rows[R, list[R], M]: ...
@@ -165,7 +168,7 @@ class _Client(Generic[M]):
         arguments: Mapping[str, object] | None = None,
         *,
         row: Any = None,
-        count: str | None = None,
+        count: Count | None = None,
         head: bool = False,
         get: bool = False,
     ) -> Any:

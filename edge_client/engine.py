@@ -27,6 +27,7 @@ from edge_client.errors import (
     api_error,
 )
 from edge_client.operation import (
+    SINGULAR,
     LongReads,
     Operation,
     Reply,
@@ -162,7 +163,7 @@ def perform(
     # A token that was replaced on the way means another identity's answer.
     if kept_key is not None and not call.renewed_token:
         context.memory.store.keep(kept_key, reply)
-    return _result(call, reply, make, revalidated=revalidated)
+    return _result(call, operation, reply, make, revalidated=revalidated)
 
 
 def primary_key(context: Context, operation: Operation) -> Steps[Keys]:
@@ -369,7 +370,7 @@ def _api_error(call: _Call, reply: Reply) -> Exception:
 
 
 def _result(
-    call: _Call, reply: Reply, make: RowMaker | None, *, revalidated: bool
+    call: _Call, asked: Operation, reply: Reply, make: RowMaker | None, *, revalidated: bool
 ) -> Result[Any]:
     data = _data(call, reply)
     if make is not None:
@@ -385,6 +386,7 @@ def _result(
         request_id=reply.headers.get("x-request-id", call.request_id),
         revalidated=revalidated,
         attempts=call.attempts,
+        asked=asked,
     )
 
 
@@ -400,6 +402,9 @@ def _data(call: _Call, reply: Reply) -> Any:
     except ValueError as error:
         start = reply.body[:100].decode("utf-8", "replace")
         raise DecodingError(f"the answer is not JSON: {error}; it begins {start!r}") from error
+    if shape == "rows" and call.operation.accept.startswith(SINGULAR):
+        # A write that goes by what was read as one row answers as that did.
+        return [data]
     if shape != "maybe" or not isinstance(data, list):
         return data
     if len(data) > 1:

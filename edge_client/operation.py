@@ -18,6 +18,8 @@ Shape = Literal["rows", "maybe", "json", "text"]
 """How the answer's body is read. `maybe`: rows, of which there may be one at most."""
 Params = tuple[tuple[str, str], ...]
 
+SINGULAR: Final = "application/vnd.pgrst.object"
+"""How the media types begin that stand for one row by itself."""
 _IN_VALUES: Final = "*(),.:!@$-_~/"
 _RETURN: Final = "return"
 _NO_BODY: Final = object()

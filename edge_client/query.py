@@ -16,12 +16,13 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
 from edge_client.embed import Embed, embed_parameters, select_text
 from edge_client.literals import column_name
-from edge_client.operation import Operation, Shape
+from edge_client.locking import only_if_unchanged
+from edge_client.operation import Operation, Shape, request_of
 from edge_client.refine import Refinable
 from edge_client.rows import RowMaker, row_maker
 from edge_client.stream import Progress, StreamPlan, stream_plan
@@ -32,6 +33,10 @@ S = TypeVar("S")
 D = TypeVar("D")
 M = TypeVar("M")
 
+Count = Literal["exact", "planned", "estimated"]
+"""How rows are counted (PostgREST docs, "Exact Count" and what follows)."""
+Returning = Literal["representation", "minimal", "headers-only"]
+"""What a write answers with."""
 Row = dict[str, Any]
 RowKind = Callable[..., S]
 """A dataclass, a TypedDict, a pydantic model, or a function of the JSON object."""
@@ -51,7 +56,8 @@ class Result(Generic[T]):
 
     `count` is the number of all rows that match, if `count=` asked for it, of a write the
     rows it touched. `headers` by their names in lower case. `revalidated`: the server said
-    that the stored answer is still good (304). `attempts`: how often it was sent.
+    that the stored answer is still good (304). `attempts`: how often it was sent. `asked`:
+    what it is the answer to.
     """
 
     data: T
@@ -61,10 +67,15 @@ class Result(Generic[T]):
     request_id: str | None = None
     revalidated: bool = False
     attempts: int = 1
+    asked: Operation | None = field(default=None, repr=False, compare=False)
 
 
 class Runner(Protocol):
     """What queries know of the client they came from."""
+
+    @property
+    def url(self) -> str:
+        """Where the API's root is."""
 
     def run(self, operation: Operation, make: RowMaker | None) -> Any:
         """A `Result`, or a coroutine of one."""
@@ -93,6 +104,10 @@ class Query(Refinable, Generic[T, M]):
         self._make = make
         self._negates = negates
         self.operation = operation
+
+    def __repr__(self) -> str:
+        request = request_of(self.operation)
+        return f"<{type(self).__name__} {request.method} {self._runner.url}{request.target}>"
 
     # --- sending ------------------------------------------------------------------------
 
@@ -263,6 +278,17 @@ class Rows(Query[T, M], Generic[R, T, M]):
     def _answered_as(self, accept: str, shape: Shape) -> Operation:
         return replace(self.operation, accept=accept, shape=shape)
 
+    def if_unchanged(self, read: Result[Any]) -> Query[T, M]:
+        """Write only while what was read is still so; else `PreconditionError`.
+
+        The last step of an update or a delete. It touches the rows that were read: filters
+        need not be repeated, and others are refused, as is a page or a counted read
+        (ValueError). The rows it returns have the columns that were read.
+        """
+        headers = read.headers or {}
+        operation = only_if_unchanged(self.operation, read.asked, headers.get("etag"))
+        return Query(self._runner, operation, self._make)
+
     @overload
     def stream(
         self: Rows[S, D, Sync],
@@ -315,7 +341,7 @@ class Table(Generic[R, M]):
         return Rows(self._runner, operation, row_maker(self._kind))
 
     def select(
-        self, *columns: str | Embed, count: str | None = None, head: bool = False
+        self, *columns: str | Embed, count: Count | None = None, head: bool = False
     ) -> Rows[R, list[R], M]:
         """Read rows. `count`: `exact`, `planned` or `estimated`; `head`: count only."""
         operation = replace(
@@ -327,8 +353,8 @@ class Table(Generic[R, M]):
         self,
         rows: object,
         *,
-        count: str | None = None,
-        returning: str = "representation",
+        count: Count | None = None,
+        returning: Returning = "representation",
         default_to_null: bool = True,
     ) -> Rows[R, list[R], M]:
         """Insert one row (a mapping, a dataclass, a model) or a list of them.
@@ -345,8 +371,8 @@ class Table(Generic[R, M]):
         self,
         rows: object,
         *,
-        count: str | None = None,
-        returning: str = "representation",
+        count: Count | None = None,
+        returning: Returning = "representation",
         ignore_duplicates: bool = False,
         on_conflict: str = "",
         default_to_null: bool = True,
@@ -370,7 +396,11 @@ class Table(Generic[R, M]):
         return self._rows(operation)
 
     def update(
-        self, values: object, *, count: str | None = None, returning: str = "representation"
+        self,
+        values: object,
+        *,
+        count: Count | None = None,
+        returning: Returning = "representation",
     ) -> Rows[R, list[R], M]:
         """Set the same values in all rows that the filters leave."""
         return self._rows(self._writing("PATCH", values, count, returning))
@@ -379,8 +409,8 @@ class Table(Generic[R, M]):
         self,
         rows: Iterable[object],
         *,
-        count: str | None = None,
-        returning: str = "representation",
+        count: Count | None = None,
+        returning: Returning = "representation",
         on_conflict: str = "",
     ) -> Rows[R, list[R], M]:
         """Give each row its own values: `rows` hold a key and what changes.
@@ -394,7 +424,7 @@ class Table(Generic[R, M]):
         return self._rows(operation)
 
     def delete(
-        self, *, count: str | None = None, returning: str = "representation"
+        self, *, count: Count | None = None, returning: Returning = "representation"
     ) -> Rows[R, list[R], M]:
         """Delete all rows that the filters leave."""
         operation = replace(self._operation, method="DELETE")
@@ -402,7 +432,11 @@ class Table(Generic[R, M]):
         return self._rows(preferred)
 
     def _writing(
-        self, method: Literal["POST", "PATCH"], body: object, count: str | None, returning: str
+        self,
+        method: Literal["POST", "PATCH"],
+        body: object,
+        count: Count | None,
+        returning: Returning,
     ) -> Operation:
         rows: list[Any] = []
         if not _is_row(body) and isinstance(body, Iterable):

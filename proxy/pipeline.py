@@ -1,11 +1,11 @@
 """The way of a request, whole and in order.
 
     identify   whose it is                                     proxy.auth
-    find       a kept answer, in its place                     proxy.cache.read_path
+    find       a kept answer, in its place                     steps/read_path
     prepare    known by its fingerprint, or read and planned   proxy.prepared   ┐
-    execute    in one transaction                              pool             ├ proxy.ask
+    execute    in one transaction                              pool             ├ steps/ask
     respond    status, headers, body                           proxy.response   ┘
-    keep       for all for whom it is the same                 proxy.cache.read_path
+    keep       for all for whom it is the same                 steps/read_path
     deliver    in the right coding, or that it is unchanged    proxy.cache
 
 Every step is a plain call; the only ones that wait are those that ask for keys, the database
@@ -18,21 +18,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proxy.ask import ask
-from proxy.cache.read_path import NO_POLICY, read
 from proxy.cache.representation import compressed
-from proxy.call import App, Call
-from proxy.deadline import deadline_of
 from proxy.errors import ApiError
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.request.query_method import as_read
 from proxy.response.errors import error_response
 from proxy.response.model import Response
+from proxy.steps.ask import ask
+from proxy.steps.call import App, Call
+from proxy.steps.deadline import deadline_of
+from proxy.steps.read_path import NO_POLICY, read
 
 
-async def begin(app: App, http: HttpRequest, record: Record) -> Call:
-    """The call that `http` makes, whose body may be still to come. Raises ApiError."""
+async def begin(app: App, http: HttpRequest, record: Record, begun: Call | None = None) -> Call:
+    """The call that `http` makes, whose body may be still to come, or the one that was `begun`
+    before it came. Raises ApiError."""
+    if begun is not None:
+        begun.http, begun.record = http, record
+        record.role = begun.identity.role
+        record.resume()
+        return begun
     record.start()
     state = app.state
     headers = state.queries.headers(http.headers)
@@ -51,13 +57,7 @@ async def answer(
     reading = as_read(http)
     told: Headers = () if reading is None else (NO_POLICY,)
     try:
-        if call is None:
-            call = await begin(app, http, record)
-        else:
-            call.http, call.record = http, record
-            record.role = call.identity.role
-            record.resume()
-        told = ()
+        call = await begin(app, http, record, call)
         call.reads = reading is not None
         return await (_write(call) if reading is None else read(call, reading))
     except ApiError as error:

@@ -14,7 +14,7 @@ from proxy.cache.versions import Versions
 from proxy.errors import ApiError
 from proxy.request.request_headers import RequestHeaders
 from proxy.settings import Settings
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 
 
 class AppOfOneState:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -19,8 +20,13 @@ import hypothesis
 import jwt
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
+from tests.roles import ROLES
+
+# Every server that a test starts would compile the packages anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more about what else the machine does.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -38,11 +44,12 @@ MakeDatabase = Callable[[Path], str]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of this test run's own."""
+    """A PostgreSQL of this test run's own, with the roles that schemas grant to."""
     with (
         tempfile.TemporaryDirectory(prefix="edgerest-test-") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as server,
     ):
+        asyncio.run(execute(server.dsn, ROLES))
         yield server
 
 

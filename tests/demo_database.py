@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
-from pool.embedded import EmbeddedPostgres
 from pool.pool import Pool
-from proxy.demo import data
+from proxy.cli.demo import data
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
 
@@ -30,7 +30,7 @@ async def _load(postgres: EmbeddedPostgres, name: str, tasks: int) -> None:
 
 
 def serve_demo(
-    start_edge: StartEdge, postgres: EmbeddedPostgres, name: str, **settings: str | bool
+    start_edge: StartEdge, postgres: EmbeddedPostgres, name: str, **settings: str | bool | int
 ) -> AbstractContextManager[ServerProcess]:
     """A server with the demo's settings in front of that database."""
     return start_edge(

@@ -1,7 +1,7 @@
 """Keys that an identity provider publishes: what its answer says, and where it may be asked.
 
 In: the body of a JSON Web Key Set (RFC 7517), the URI of `jwt-jwks-uri`. Out: a `KeySet`
-to verify with, or ValueError. Pure; `proxy.key_source` fetches.
+to verify with, or ValueError. Pure; `proxy.auth.key_source` fetches.
 """
 
 from __future__ import annotations

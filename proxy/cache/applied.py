@@ -14,14 +14,14 @@ from typing import Final
 from proxy.auth.model import Identity
 from proxy.cache.headers import VaryNames, vary_names
 from proxy.cache.key import Key, key_of, role_settings_digests
-from proxy.cache.policy import Policies, Policy, make_policies
 from proxy.cache.scope_check import safe_policies
+from proxy.cache_rules.policy import Policies, Policy, make_policies
 from proxy.errors import ApiError
 from proxy.lru import LRU
-from proxy.record import Resource
+from proxy.observability.record import Resource
 from proxy.request.api_request import resource_of
 from proxy.request.model import HttpRequest
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from proxy.cache.policy import Policy
+from proxy.cache_rules.policy import Policy
 from proxy.request.cache_control import Directives, Wants, seconds
 
 

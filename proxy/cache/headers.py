@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.cache.freshness import Lifetimes
-from proxy.cache.policy import Policy
+from proxy.cache_rules.policy import Policy
 from proxy.request.model import Headers
 from proxy.response.model import Response
 

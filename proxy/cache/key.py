@@ -24,7 +24,7 @@ from hashlib import blake2b
 from typing import Final
 
 from proxy.auth.model import Identity
-from proxy.cache.policy import Scope
+from proxy.cache_rules.policy import Scope
 from proxy.request.model import HttpRequest
 from proxy.request.request_headers import SELECTING
 from proxy.schema_cache.node_trees import PASSING_CLAIMS

@@ -39,9 +39,15 @@ _TRIES: Final = 5
 _KEPT_HEADERS: Final = frozenset((b"accept", b"authorization", b"cookie"))
 
 
-def refused(details: str | None = None) -> ApiError:
+def refused(details: str | None = None, hint: str | None = None) -> ApiError:
     """The answer to a request whose precondition does not hold."""
-    return api_error("EDGE412", details=details)
+    return api_error("EDGE412", details=details, hint=hint)
+
+
+def mismatch() -> ApiError:
+    """The answer when the representation is another one."""
+    hint = "A tag is that of a GET of this very URL, select included, with this Accept"
+    return refused("What is there now is not what the request asks for", hint)
 
 
 def guarded(

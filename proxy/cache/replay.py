@@ -27,10 +27,10 @@ from proxy.cache.headers import hit_lines
 from proxy.cache.key import Key
 from proxy.cache.store import Entry
 from proxy.lru import LRU
-from proxy.record import Record, Resource
+from proxy.observability.record import Record, Resource
 from proxy.request.model import Headers
 from proxy.request.request_headers import CONSISTENCY_TOKEN
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 
 Scope = MutableMapping[str, Any]
 Wire = list[tuple[bytes, bytes]]

@@ -17,9 +17,9 @@ from proxy.cache.applied import AppliedPolicies
 from proxy.cache.compression import coded_headers, encode, is_compressible, negotiate
 from proxy.cache.freshness import Lifetimes
 from proxy.cache.headers import UNKEPT, not_modified, policy_headers, with_vary
-from proxy.cache.policy import Policy
-from proxy.cache.preconditions import refused
+from proxy.cache.preconditions import mismatch
 from proxy.cache.store import Entry
+from proxy.cache_rules.policy import Policy
 from proxy.request.conditions import Precondition, judge_read
 from proxy.request.model import Headers
 from proxy.request.request_headers import RequestHeaders
@@ -168,7 +168,7 @@ async def deliver(
             case Precondition.NOT_MODIFIED:
                 return not_modified(headers), None
             case Precondition.FAILED:
-                raise refused("What is there now is not what the request asks for")
+                raise mismatch()
             case Precondition.HOLDS:
                 pass
     if coding is None:

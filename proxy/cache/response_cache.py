@@ -22,18 +22,18 @@ from pool.model import Outcome
 from proxy.auth.model import Identity
 from proxy.cache.applied import AppliedPolicies, Place, apply_policies, serves_alike
 from proxy.cache.coalescing import Flight, Flights
-from proxy.cache.counts import CacheCounts, CacheResult
 from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
 from proxy.cache.headers import header_values
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.key import Key
-from proxy.cache.policy import Policies
 from proxy.cache.replay import Replays
 from proxy.cache.representation import Representation, deliver, of_entry, representation
 from proxy.cache.rights import Rights
 from proxy.cache.scope_check import embeds_what_is_public
 from proxy.cache.store import Entry, Store
 from proxy.cache.tokens import Tokens
+from proxy.cache_rules.policy import Policies
+from proxy.observability.cache_counts import CacheCounts, CacheResult
 from proxy.plan.model import FunctionCall, Plan, TableRead
 from proxy.prepared.query import BoundQuery
 from proxy.request.cache_control import Wants, parse_directives
@@ -41,7 +41,7 @@ from proxy.request.model import Headers, HttpRequest
 from proxy.request.request_headers import CONSISTENCY_TOKEN, RequestHeaders
 from proxy.response.commit_check import is_explained
 from proxy.response.model import Response
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 
 _KNOWN_VARY: Final = frozenset(
     b"accept accept-encoding accept-profile authorization origin prefer range".split()
@@ -268,6 +268,8 @@ class ResponseCache:
         may be."""
         place = flight.place
         lifetimes, detail = _lifetimes(flight, query, headers, response)
+        if lifetimes is not None and not await self._may_be_told(place):
+            lifetimes, detail = None, "rights"
         made = await representation(
             response,
             place.applied,
@@ -301,6 +303,16 @@ class ResponseCache:
         if shared is not None and flight.stamp is not None:
             await shared.put(place.key, entry, flight.stamp)
         return made.kept_as(entry)
+
+    async def _may_be_told(self, place: Place) -> bool:
+        """Whether what is for everybody by the policy of `place` still is. A CDN that was told
+        so shares it, and asks nobody about rights."""
+        if place.policy.scope != "public":
+            return True
+        if await self.rights.holding() is None:
+            return False
+        newest = self._current_state()
+        return newest is None or newest.schema is place.applied.state.schema
 
     async def deliver(
         self,

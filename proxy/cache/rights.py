@@ -17,8 +17,8 @@ used again, by any worker or app. And what is kept is used only while a look tha
 longer ago than `interval` has seen the very stamp under which the schema cache was read, as
 it decides who may share an answer.
 
-A look is made when something that is kept, or under way for another, is about to be used and
-the last one is too old; all who need it wait for it.
+A look is made when something that is kept, or under way for another, is about to be used, or
+a new answer to be called public, and the last one is too old; all who need it wait for it.
 """
 
 from __future__ import annotations

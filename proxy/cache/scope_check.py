@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from proxy.cache.policy import Kind, Policies, Policy, Scope
+from proxy.cache_rules.policy import Kind, Policies, Policy, Scope
 from proxy.lineage.dependencies import (
     dependencies,
     function_dependencies,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.app_state import announces_writes
 from proxy.cache.invalidation import Invalidation
 from proxy.cache.notify import Announcement, Announcements, channel_of
 from proxy.cache.versions import Versions
 from proxy.schema_cache.facts import Facts
 from proxy.schema_cache.model import SchemaCache
 from proxy.settings import Settings, SettingsError
-from proxy.state import AppState
+from proxy.state.app_state import AppState
+from proxy.state.from_settings import announces_writes
 
 
 def make_invalidation(

@@ -21,10 +21,10 @@ from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config, Sockets
 from hypercorn.utils import wrap_app
 
-from proxy.asgi import AsgiApp
 from proxy.engines.acceptor import Acceptor
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import AsgiApp
 
 logger = logging.getLogger(__name__)
 

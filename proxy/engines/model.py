@@ -1,4 +1,4 @@
-"""What every HTTP engine is given and how it is told to stop. A value, no I/O."""
+"""What the HTTP engine is given and how it is told to stop. A value, no I/O."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ class EngineOptions:
     long it then waits for requests that are on their way on open connections. `max_head`: the
     largest request line plus headers that reach the application, which answers 414 or 431
     from there; beyond it the engine refuses in its own way. `cert` and `key` turn TLS on.
-    `neighbours`: several apps are served, none of which is to wait for long because of
-    another, be it at the cost of requests per second.
     """
 
     idle_timeout: float = 60.0
@@ -27,7 +25,6 @@ class EngineOptions:
     cert: Path | None = None
     key: Path | None = None
     max_streams: int = 256
-    neighbours: bool = False
 
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):

@@ -14,8 +14,11 @@ MOST: Final = 2000.0
 """Frames that a peer may send for nothing at a time."""
 PER_SECOND: Final = 50.0
 """Frames a second that it may send for nothing always."""
-PER_PIECE: Final = 4.0
-"""Frames that a frame of DATA sent to it may be answered with: window updates."""
+WORTH: Final = 128
+"""Bytes for which an update of a window is none for nothing, if so many were sent to the peer
+and not given back before: clients update the windows of stream and connection for each KiB
+(h2) or four (Go) that they have taken, long after it was sent when their own callers are slow.
+Who asks for single bytes stays a flood (CVE-2019-9511)."""
 PER_ANSWER: Final = 10.0
 """Frames for each response that it took to the end."""
 RESET_COST: Final = 5.0

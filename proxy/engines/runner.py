@@ -17,27 +17,23 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.admin import Reports, admin_app
-from proxy.app import EdgeApp, Service
-from proxy.asgi import AsgiApp
-from proxy.data_plane import EdgeOptions
+from proxy.admin.server import Reports, admin_app
+from proxy.app.front import EdgeApp, Service
 from proxy.engines import collector, hypercorn_engine
 from proxy.engines.handover import SETTLE, share_evenly, steer_away
 from proxy.engines.model import EngineOptions
 from proxy.engines.sockets import ServerError, bind_beside, bind_tcp, bind_unix, describe
 from proxy.engines.workers import run_workers
-from proxy.settings.model import EngineName
+from proxy.http.data_plane import EdgeOptions
 
 logger = logging.getLogger(__name__)
-
-Engine = Callable[[AsgiApp, socket.socket, EngineOptions, asyncio.Event], Awaitable[None]]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -84,7 +80,6 @@ class ServerOptions:
 
     main: Address = field(default_factory=Address)
     admin: Address | None = None
-    engine: EngineName = "hypercorn"
     workers: int = 1
     engine_options: EngineOptions = field(default_factory=EngineOptions)
     drain_delay: float = 0.0
@@ -127,7 +122,6 @@ def run_server(
     `actions` says what other signals do; `reports` is what the admin server shows. Returns
     0, or 1 when a worker failed. Raises `ServerError`.
     """
-    engine = _engine(options.engine)
     try:
         options.engine_options.check_certificate()
     except OSError as error:
@@ -149,7 +143,7 @@ def run_server(
             # As long as anybody has one open, connections are let in there.
             _close(each for each in sockets if each is not main)
             own_admin = admin if first else None
-            run = _Run(number, service, options, engine, main, own_admin, reports or Reports())
+            run = _Run(number, service, options, main, own_admin, reports or Reports())
             ready = on_ready if first else None
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 try:
@@ -171,18 +165,6 @@ def _close(sockets: Iterable[socket.socket]) -> None:
         each.close()
 
 
-def _engine(name: EngineName) -> Engine:
-    if name == "hypercorn":
-        return hypercorn_engine.serve
-    try:
-        from proxy.engines import granian_engine
-    except ImportError as error:
-        raise ServerError(
-            'server-engine "granian" needs the extra edgerest[granian]'
-        ) from error
-    return granian_engine.serve
-
-
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
@@ -199,7 +181,6 @@ class _Run:
         number: int,
         service: Service,
         options: ServerOptions,
-        engine: Engine,
         main: socket.socket,
         admin: socket.socket | None,
         reports: Reports,
@@ -207,7 +188,6 @@ class _Run:
         self._number = number
         self._service = service
         self._options = options
-        self._engine = engine
         self._main = main
         self._admin = admin
         self._reports = reports
@@ -327,7 +307,7 @@ class _Run:
         if on_ready is not None:
             on_ready(Listening(address, describe(self._admin) if self._admin else None))
         with collector.out_of_the_way():
-            await self._engine(app, self._main, self._options.engine_options, stop)
+            await hypercorn_engine.serve(app, self._main, self._options.engine_options, stop)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

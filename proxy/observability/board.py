@@ -30,7 +30,7 @@ from proxy.observability.metrics import (
     Described,
     Levels,
 )
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response, body_size
 
 Cells: TypeAlias = "memoryview[float]"

@@ -58,7 +58,7 @@ class LineWriter:
         self._poll.register(descriptor, select.POLLOUT)
         self._lines: deque[bytes] = deque()
         self._kept = 0
-        self._planned = self._broken = self._torn = False
+        self._planned = self._broken = self._torn = self._mends = False
         self._dropped = 0
 
     def write(self, line: str) -> None:
@@ -66,9 +66,6 @@ class LineWriter:
         if self._broken:
             return
         encoded = line.encode(errors="backslashreplace")
-        if self._torn and not self._lines:
-            # The disk was full in the middle of a line.
-            encoded = b"\n" + encoded
         if self._kept + len(encoded) > _MOST_KEPT:
             self._drop(1, "its reader stalls")
             return
@@ -112,11 +109,13 @@ class LineWriter:
                 break
             size, count = size + len(line), count + 1
         piece = b"".join(self._lines.popleft() for _ in range(count))
+        end = b"\n" if self._mends else b""
         try:
-            written = os.write(self._descriptor, piece[:PIPE_BUF])
+            written = os.write(self._descriptor, (end + piece)[:PIPE_BUF]) - len(end)
         except BaseException:
             self._lines.appendleft(piece)
             raise
+        self._mends = False
         self._kept -= written
         self._torn = piece[written - 1 : written] != b"\n"
         if written < len(piece):
@@ -134,6 +133,8 @@ class LineWriter:
         lost = b"".join(self._lines).count(b"\n")
         self._lines.clear()
         self._kept = 0
+        # What comes when there is room again begins on a line of its own.
+        self._mends = self._mends or self._torn
         self._drop(lost, str(error))
 
     def _drop(self, lines: int, reason: str) -> None:

@@ -21,7 +21,7 @@ import msgspec
 from pool.model import Transaction
 from pool.transaction import sql_of
 from proxy.observability.lines import LineWriter
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response, body_size
 from proxy.settings.model import LogFormat, LogLevel
 

@@ -15,8 +15,8 @@ from typing import Any, Final, Literal, get_args
 from pool.replicas import ReplicaStats
 from pool.stats import PoolStats
 from proxy.auth.token_cache import TokenCacheCounts
-from proxy.cache.counts import CacheCounts, CacheResult
-from proxy.record import Resource
+from proxy.observability.cache_counts import CacheCounts, CacheResult
+from proxy.observability.record import Resource
 from proxy.schema_cache.load import SchemaLoads
 
 Kind = Literal["counter", "gauge", "histogram"]

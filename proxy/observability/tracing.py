@@ -26,8 +26,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.observability.metrics import METHODS
-from proxy.record import Record
-from proxy.response.model import Response
+from proxy.observability.record import Record
+from proxy.response.model import Response, body_size
 
 CHILDREN: Final = ("parse", "plan", "transaction")
 """The laps that become spans."""
@@ -158,7 +158,7 @@ def _attributes(
         yield "error.type", "client_gone"
         return
     yield "http.response.status_code", response.status
-    yield "http.response.body.size", len(response.body)
+    yield "http.response.body.size", body_size(scope["method"], response) or 0
     if record.code is not None:
         yield "edgerest.error_code", record.code
         if response.status >= 500:

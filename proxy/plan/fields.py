@@ -22,6 +22,7 @@ def column_field(column: Column) -> FieldRef:
         column.name,
         to_json=column.nominal_type not in ("json", "jsonb"),
         type=column.nominal_type,
+        base_type=column.type,
         default=column.default,
     )
 

@@ -36,7 +36,8 @@ class FieldRef:
 
     `to_json`: a JSON path on a column that is no JSON needs `to_jsonb` first.
     `tsvector`: full-text search on a column that is no tsvector converts it, in
-    `language` if given. `type` is the declared type ("" when unknown). `transform` is the
+    `language` if given. `type` is the declared type ("" when unknown), `base_type` what
+    it is when it is a domain. `transform` is the
     casting function between `type` and its representation. `whole_row` stands for the
     row itself, whatever is in it, in COUNT over a spread embed.
     """
@@ -47,6 +48,7 @@ class FieldRef:
     tsvector: bool = False
     language: str | None = None
     type: str = ""
+    base_type: str = ""
     transform: str | None = None
     default: str | None = None
     whole_row: bool = False

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pool.model import Outcome
+from proxy.openapi.api import OpenApiOptions
+from proxy.openapi.openapi31 import openapi31_document
+from proxy.openapi.swagger import openapi_document
 from proxy.plan.model import Inspect
 from proxy.prepared.query import PreparedQuery
 from proxy.request.media_types import OPENAPI_31
 from proxy.response.answer import inspect_response
 from proxy.response.model import Response
-from proxy.response.openapi import openapi_document
-from proxy.response.openapi31 import openapi31_document
-from proxy.response.openapi_api import OpenApiOptions
 from proxy.sql.inspect import InspectMode, read_inspection
 
 

@@ -12,41 +12,26 @@ ranges, trees, `is`, languages. What is not understood here at a glance has no f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote
 
-from proxy.request.grammar import shortcuts
+from proxy.request.grammar.recogniser import Unrecognised, head_of, is_argument, list_items
 from proxy.request.model import HttpRequest
-from proxy.request.operators import OPERATORS
-from proxy.request.query_string import decode_pairs
+from proxy.request.operators import OperatorKind
+from proxy.request.query_string import decode_pairs, is_filter
 from proxy.request.request_headers import RequestHeaders
-from proxy.sql.conditions import list_argument, pattern_argument
+from proxy.sql.conditions import argument_of
 
-Hole = Literal["plain", "pattern", "list", "argument"]
-"""How what stands in a hole is bound: as it is, as a pattern, as an array; `argument`: as
-it is, being the whole value of a parameter that names no operator."""
-Part = tuple[bytes, bytes | None] | tuple[bytes, bytes, Hole]
+Hole = OperatorKind | Literal["argument"]
+"""What stands in a hole: the value of an operator of this kind, or `argument`: the whole
+value of a parameter that names no operator."""
+Part = tuple[str, str | None] | tuple[str, str, Hole]
 """A parameter: its key and value, or its key, what precedes the hole and the hole."""
 Key = tuple[str, bytes, tuple[tuple[bytes, bytes], ...], tuple[Part, ...]]
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"))
 _LONGEST: Final = 4096
 """Bytes of path, query and shaping headers; longer ones are read anew each time."""
-_WHOLE_KEYS: Final = frozenset((b"select", b"columns", b"on_conflict"))
-_WHOLE_WORDS: Final = frozenset((b"order", b"limit", b"offset", b"and", b"or"))
-
-
-def _holes() -> Mapping[bytes, Hole]:
-    holes: dict[bytes, Hole] = {
-        head.encode(): "pattern" if OPERATORS[name].kind == "pattern" else "plain"
-        for head, (name, _) in shortcuts.HEADS.items()
-    }
-    holes[b"in"] = "list"
-    return holes
-
-
-_HOLES: Final = _holes()
 
 
 class Fingerprint(NamedTuple):
@@ -67,41 +52,41 @@ def fingerprint(request: HttpRequest, headers: RequestHeaders) -> Fingerprint | 
     texts: list[str] = []
     values: list[str] = []
     try:
-        for key, value in decode_pairs(query):
-            found = None if value is None else _hole(key, value)
-            if found is None:
-                parts.append((key, value))
-            else:
-                part, text, bound = found
-                parts.append(part)
-                texts.append(text)
-                values.append(bound)
+        pairs = decode_pairs(query)
     except UnicodeDecodeError:
         return None
+    for key, value in pairs:
+        found = None if value is None else _hole(key, value)
+        if found is None:
+            parts.append((key, value))
+        else:
+            part, text, bound = found
+            parts.append(part)
+            texts.append(text)
+            values.append(bound)
     whole = request.method, path, headers.shaping, tuple(parts)
     return Fingerprint(whole, tuple(texts), tuple(values))
 
 
-def _hole(key: bytes, value: bytes) -> tuple[Part, str, str] | None:
+def _hole(key: str, value: str) -> tuple[Part, str, str] | None:
     """The parameter with a hole, what stands in it and how that is bound."""
-    if key in _WHOLE_KEYS or key.rpartition(b".")[2] in _WHOLE_WORDS:
+    if not is_filter(key):
         return None
-    negated = value.startswith(b"not.")
-    head, dot, rest = (value[4:] if negated else value).partition(b".")
-    hole = _HOLES.get(head) if dot else None
-    if hole is None:
-        text = value.decode()
-        if negated or not shortcuts.is_argument(text):
-            return None
-        return (key, b"", "argument"), text, text
-    text = rest.decode()
-    before = b"not." + head + dot if negated else head + dot
-    if hole == "plain":
-        return (key, before, hole), text, text
-    if hole == "pattern":
-        return (key, before, hole), text, pattern_argument(text)
-    items = shortcuts.list_items(text) if text[:1] == "(" and text[-1:] == ")" else None
-    return None if items is None else ((key, before, hole), text, list_argument(items))
+    found = head_of(value)
+    if found is None:
+        return ((key, "", "argument"), value, value) if is_argument(value) else None
+    (operator, _, _, language), at = found
+    kind = operator.kind
+    if kind == "is" or language is not None:
+        return None
+    text = value[at:]
+    part: Part = key, value[:at], kind
+    if kind != "in":
+        return part, text, argument_of(operator, text)
+    try:
+        return part, text, argument_of(operator, list_items(text))
+    except Unrecognised:
+        return None
 
 
 def filled(key: Key, texts: tuple[str, ...]) -> bytes:
@@ -109,13 +94,8 @@ def filled(key: Key, texts: tuple[str, ...]) -> bytes:
     remaining = iter(texts)
     parameters = []
     for part in key[3]:
-        name = quote_from_bytes(part[0], safe="")
-        if len(part) == 3:
-            value = part[1] + next(remaining).encode()
-            parameters.append(f"{name}={quote_from_bytes(value, safe='')}")
-        elif part[1] is None:
-            parameters.append(name)
-        else:
-            parameters.append(f"{name}={quote_from_bytes(part[1], safe='')}")
+        value = part[1] + next(remaining) if len(part) == 3 else part[1]
+        name = quote(part[0], safe="")
+        parameters.append(name if value is None else f"{name}={quote(value, safe='')}")
     # The last separator is for a parameter that is empty.
-    return "".join(f"{parameter}&" for parameter in parameters).encode()
+    return "".join([f"{parameter}&" for parameter in parameters]).encode()

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import partial
 
 from pool.model import AccessMode, Statement
-from proxy.aside import LARGE, aside
 from proxy.errors import api_error
+from proxy.observability.record import Record, Resource
 from proxy.plan.model import DatabasePlan, FunctionCall, Info, Inspect, TableRead, TableWrite
 from proxy.plan.planner import plan_request
 from proxy.prepared.queries import PreparedQueries
 from proxy.prepared.query import BoundQuery, PreparedQuery
 from proxy.prepared.rules import QueryRules, TransactionRules
-from proxy.record import Record, Resource
+from proxy.prepared.worker_threads import LARGE, aside
 from proxy.request.api_request import read_api_request
 from proxy.request.model import ApiRequest, HttpRequest
 from proxy.request.preferences import Preferences

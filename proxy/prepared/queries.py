@@ -191,7 +191,7 @@ class PreparedQueries:
         holes = [part[2] for part in found.key[3] if len(part) == 3]
         marks = [f"{self._mark}n{number}e" for number in range(len(holes))]
         marks = [
-            f"({mark})" if hole == "list" else mark
+            f"({mark})" if hole == "in" else mark
             for mark, hole in zip(marks, holes, strict=True)
         ]
         marked_query = filled(found.key, tuple(marks))

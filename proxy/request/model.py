@@ -81,6 +81,9 @@ class SelectEmbed:
 
 SelectItem = SelectField | SelectEmbed
 
+LogicOperator = Literal["and", "or"]
+Direction = Literal["asc", "desc"]
+Nulls = Literal["nullsfirst", "nullslast"]
 Quantifier = Literal["any", "all"]
 IsValue = Literal["null", "not_null", "true", "false", "unknown"]
 
@@ -113,7 +116,7 @@ class Filter:
 class LogicTree:
     """`not.and(...)`: filters and trees joined by one connective."""
 
-    connective: Literal["and", "or"]
+    connective: LogicOperator
     children: tuple[LogicTree | Filter, ...]
     negated: bool = False
 
@@ -124,8 +127,8 @@ class OrderTerm:
 
     field: FieldPath
     relation: str | None = None
-    direction: Literal["asc", "desc"] | None = None
-    nulls: Literal["nullsfirst", "nullslast"] | None = None
+    direction: Direction | None = None
+    nulls: Nulls | None = None
 
 
 EmbedPath = tuple[str, ...]

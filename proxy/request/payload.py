@@ -83,7 +83,10 @@ def _read(
     if kind == "form":
         if body.count(b"&") + body.count(b";") > MOST_NAMES:
             raise too_many_names()
-        pairs = tuple((_text(key), _text(value or b"")) for key, value in decode_pairs(body))
+        try:
+            pairs = tuple([(key, value or "") for key, value in decode_pairs(body)])
+        except UnicodeDecodeError:
+            raise _not_text() from None
         keys = frozenset(key for key, _ in pairs)
         if is_call:
             return FormPayload(pairs), keys
@@ -111,13 +114,6 @@ def _invalid(message: str) -> ApiError:
 
 def _not_text() -> ApiError:
     return _invalid("The request body is not valid UTF-8")
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise _not_text() from None
 
 
 def _check_text(body: bytes) -> None:

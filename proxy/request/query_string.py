@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
-from proxy.errors import api_error
+from proxy.errors import ApiError, api_error
 from proxy.request.grammar import names, readers
 from proxy.request.grammar.combinators import Budget
 from proxy.request.model import EmbedPath, FieldPath, Filter, QueryParams, SelectField
@@ -23,9 +24,10 @@ _PERCENT: Final = ord("%")
 _SINGLE: Final = ("select", "columns", "on_conflict")
 _SHAPING: Final = ("order", "limit", "offset")
 _LOGIC: Final = ("and", "or")
+_LAST_WORDS: Final = frozenset((*_SHAPING, *_LOGIC))
 _WHOLE_ROW: Final = (SelectField(FieldPath("*")),)
 
-RawPair = tuple[bytes, bytes | None]
+RawPair = tuple[str, str | None]
 Pair = tuple[str, str]
 
 
@@ -37,23 +39,24 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
     """
     if not query:
         return QueryParams()
-    raw_pairs = decode_pairs(query)
+    try:
+        raw_pairs = decode_pairs(query)
+    except UnicodeDecodeError as error:
+        raise _no_text(error) from None
     single: dict[str, str | None] = {}
     by_last_word: dict[str, list[Pair]] = {}
     filters: list[Pair] = []
-    for raw_key, raw_value in raw_pairs:
-        key = _text(raw_key)
+    for key, value in raw_pairs:
         if key in _SINGLE:
-            single.setdefault(key, None if raw_value is None else _text(raw_value))
-        elif raw_value is not None:
+            single.setdefault(key, value)
+        elif value is not None:
             word = key.rpartition(".")[2]
-            pair = (key, _text(raw_value))
             if word in _SHAPING:
-                by_last_word.setdefault(word, []).append(pair)
+                by_last_word.setdefault(word, []).append((key, value))
             elif word in _LOGIC:
-                by_last_word.setdefault("logic", []).append(pair)
+                by_last_word.setdefault("logic", []).append((key, value))
             else:
-                filters.append(pair)
+                filters.append((key, value))
 
     # The order of reading decides which of several errors is reported.
     budget = Budget()
@@ -84,27 +87,32 @@ def parse_query(query: bytes, *, is_call_read: bool) -> QueryParams:
 
 
 def decode_pairs(text: bytes) -> list[RawPair]:
-    """The parameters of `text`, percent-decoded, `+` as a space; None: there was no `=`."""
+    """The parameters of `text`, percent-decoded, `+` as a space; None: there was no `=`.
+
+    Raises `UnicodeDecodeError`.
+    """
     if not text:
         return []
     parts = _SEPARATORS.split(text)
     if not parts[-1]:
         parts.pop()
+    encoded = not text.isascii() or b"%" in text or b"+" in text
+    decoded = _decoded if encoded else bytes.decode
     pairs: list[RawPair] = []
     for part in parts:
         key, equals, value = part.partition(b"=")
-        pairs.append((_decoded(key), _decoded(value) if equals else None))
+        pairs.append((decoded(key), decoded(value) if equals else None))
     return pairs
 
 
-def _decoded(text: bytes) -> bytes:
+def _decoded(text: bytes) -> str:
     spaced = text.replace(b"+", b" ")
     if b"%" not in spaced:
-        return spaced
+        return spaced.decode()
     if len(spaced) <= PIECE:
-        return unquote_to_bytes(spaced)
+        return unquote_to_bytes(spaced).decode()
     # What decodes makes an object for each percent sign.
-    return b"".join(map(unquote_to_bytes, _pieces(spaced)))
+    return b"".join(map(unquote_to_bytes, _pieces(spaced))).decode()
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
@@ -118,31 +126,32 @@ def _pieces(text: bytes) -> Iterator[bytes]:
         at = end
 
 
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise api_error(
-            "PGRST100",
-            message="failed to parse the query string: it is not valid UTF-8",
-            details=f"unexpected byte {raw[error.start]:#04x} in {ascii(raw)[1:]}",
-        ) from None
+def _no_text(error: UnicodeDecodeError) -> ApiError:
+    raw = error.object
+    return api_error(
+        "PGRST100",
+        message="failed to parse the query string: it is not valid UTF-8",
+        details=f"unexpected byte {raw[error.start]:#04x} in {ascii(raw)[1:]}",
+    )
+
+
+def is_filter(key: str) -> bool:
+    """Whether a parameter of this name is a filter, or a function's argument."""
+    return key not in _SINGLE and key.rpartition(".")[2] not in _LAST_WORDS
 
 
 def filter_key(column: str) -> str:
     """The parameter, not yet percent-encoded, that filters by `column`."""
     name = names.written_name(column)
-    return f'"{name}"' if name in (*_SINGLE, *_SHAPING, *_LOGIC) else name
+    return name if is_filter(name) else f'"{name}"'
 
 
 def canonical_query(pairs: Sequence[RawPair]) -> str:
     """The parameters sorted by name, values of equal names joined by commas, encoded."""
-    values: dict[bytes, list[str]] = {}
-    for key, value in sorted(pairs, key=lambda pair: pair[0]):
-        values.setdefault(key, []).append(quote_from_bytes(value or b"", safe=""))
-    return "&".join(
-        f"{quote_from_bytes(key, safe='')}={','.join(texts)}" for key, texts in values.items()
-    )
+    values: dict[str, list[str]] = {}
+    for key, value in sorted(pairs, key=itemgetter(0)):
+        values.setdefault(key, []).append(quote(value or "", safe=""))
+    return "&".join(f"{quote(key, safe='')}={','.join(texts)}" for key, texts in values.items())
 
 
 def _filters_and_arguments(

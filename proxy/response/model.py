@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.request.model import Headers
 
 
+@dataclass(slots=True, eq=False)
+class Stream:
+    """A body that is made while it is sent: `pieces`, asked for one after the other.
+
+    By `deadline` (the event loop's time) it is whole or broken off. `sent`: bytes so far.
+    `code`: of the error that broke it off. The generator is closed in any case, and may never
+    have been begun: what has to be given back is to be taken inside it.
+    """
+
+    pieces: AsyncGenerator[bytes, None]
+    deadline: float | None = None
+    sent: int = 0
+    code: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`reason` replaces the standard reason phrase (HTTP/1.1 only). The body of a HEAD
-    answer is empty and its Content-Length, if it has one, says nothing of it. `replay`: what
-    it was made of, if the same request may be given the same again (`proxy.cache.replay`)."""
+    """The body is `body` or, where it is not whole yet, `stream`. `reason` replaces the
+    standard reason phrase (HTTP/1.1 only). The body of a HEAD answer is empty and its
+    Content-Length, if it has one, says nothing of it. `replay`: what it was made of, if the
+    same request may be given the same again (`proxy.cache.replay`)."""
 
     status: int
     headers: Headers
     body: bytes = b""
     reason: str | None = None
     replay: object | None = None
+    stream: Stream | None = None
 
 
 BODILESS: Final = frozenset((204, 304))
 """Statuses whose responses have no body (RFC 9110)."""
 
 
+def is_bodiless(method: str, response: Response) -> bool:
+    """Whether no body is sent, whatever the response has."""
+    return method == "HEAD" or response.status in BODILESS
+
+
 def body_size(method: str, response: Response) -> int | None:
-    """The bytes of the body that is sent, None when there can't be one."""
-    if method == "HEAD" or response.status in BODILESS:
+    """The bytes of the body that was sent, None when there can't be one."""
+    if is_bodiless(method, response):
         return None
-    return len(response.body)
+    return len(response.body) if response.stream is None else response.stream.sent

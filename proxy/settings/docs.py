@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.settings.model import PLACES, TABLE, Setting
+from proxy.settings.model import PLACES, TABLE
+from proxy.settings.rows import Setting
 
 _INTRODUCTION = """\
 <!-- Made from proxy/settings/model.py by `make docs`; change it there. -->

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 
 from pool.dsn import is_showable
 from proxy.auth.role_claim import with_quoted_keys
-from proxy.settings.model import TABLE, Setting, Settings
+from proxy.settings.model import TABLE, Settings
+from proxy.settings.rows import Setting
 from proxy.settings.tables import NamedApp, settings_of_app
 
 _COMMENT_WIDTH = 88

@@ -8,12 +8,12 @@ are one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.routing import read_host, read_prefix
+from proxy.settings.routing import read_host, read_prefix
 
 Raw = object
 """What was written: `str` from variables and rows; any TOML value from files."""
@@ -149,10 +149,12 @@ def path(example: str) -> Kind:
     return Kind("path", example, lambda raw: Path(_text(raw)))
 
 
-def one_of(*choices: str) -> Kind:
-    """One of a few words."""
+def one_of(*choices: str, gone: Mapping[str, str] | None = None) -> Kind:
+    """One of a few words; `gone` has those that were of them once, and what to say of each."""
 
     def read(raw: Raw) -> str:
+        if gone is not None and isinstance(raw, str) and raw in gone:
+            raise ValueError(gone[raw])
         if raw not in choices:
             raise ValueError(f"is none of {', '.join(choices)}")
         return str(raw)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.settings.kinds import Raw
-from proxy.settings.model import Setting
+from proxy.settings.rows import Setting
 
 APP_SETTINGS: Final = "app.settings."
 _APP_VARIABLES: Final = "APP_SETTINGS_"

@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.cache.policy import PREFIX as POLICY_PREFIX
-from proxy.cache.policy import PolicyError, read_policy_rows
+from proxy.cache_rules.policy import PREFIX as POLICY_PREFIX
+from proxy.cache_rules.policy import PolicyError, read_policy_rows
 from proxy.settings.checks import find_faults, find_oddities
 from proxy.settings.errors import SettingsError
 from proxy.settings.file import parse_file
 from proxy.settings.kinds import Raw
 from proxy.settings.layers import APP_SETTINGS, Layer, app_settings, find_value, is_app_setting
-from proxy.settings.model import PLACES, TABLE, Setting, Settings
+from proxy.settings.model import PLACES, TABLE, Settings
+from proxy.settings.rows import Setting
 from proxy.settings.tables import (
     Layers,
     NamedApp,

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from pool.budget import share_of
-from proxy.routing import Place
 from proxy.settings.file import APP_KEY
 from proxy.settings.kinds import Raw
 from proxy.settings.layers import APP_SETTINGS, Layer, is_app_setting
-from proxy.settings.model import PLACES, TABLE, Setting, Settings
+from proxy.settings.model import PLACES, TABLE, Settings
+from proxy.settings.routing import Place
+from proxy.settings.rows import Setting
 
 DEFAULT_APP: Final = "default"
 """The name of the app that the top level describes when there is no table."""

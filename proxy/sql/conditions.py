@@ -13,7 +13,7 @@ from proxy.plan.model import (
     JoinCondition,
     Order,
 )
-from proxy.request.operators import OPERATORS
+from proxy.request.operators import OPERATORS, Operator
 from proxy.schema_cache.model import QualifiedName
 from proxy.sql.writer import Writer, array_literal, column, known_type, row
 
@@ -73,20 +73,21 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
     field, operation = comparison.field, comparison.operation
     operator = OPERATORS[operation.operator]
     left = ("NOT " if operation.negated else "") + field_sql(writer, source, field)
-    if operator.kind == "in":
-        return f"{left} = ANY {_any_of(writer, field, operation.value)}"
-    value = operation.value
-    assert isinstance(value, str)
+    value = argument_of(operator, operation.value)
     match operator.kind:
+        case "in":
+            return f"{left} = ANY {_any_of(writer, field, value)}"
         case "is":
             return f"{left} IS {_IS[value]}"
         case "isdistinct":
-            return f"{left} IS DISTINCT FROM {writer.bind(value)}"
+            right = writer.bind(value)
+            right = f"{right}::{known_type(field.type)}" if _is_alias_of_oid(field) else right
+            return f"{left} IS DISTINCT FROM {right}"
         case "fts":
             language = _language(writer, operation.language)
             return f"{left} @@ pg_catalog.{operator.sql}({language}{writer.bind(value)})"
         case "pattern":
-            right = writer.bind(pattern_argument(value))
+            right = writer.bind(value)
         case _:
             right = _represented(
                 field, writer.bind(value), "[]" if operation.quantifier else ""
@@ -96,15 +97,12 @@ def _comparison_sql(writer: Writer, source: QualifiedName, comparison: Compariso
     return f"{left} {operator.sql} {right}"
 
 
-def pattern_argument(pattern: str) -> str:
-    """What is bound for a pattern as a URL writes it."""
-    return pattern.replace("*", "%")
-
-
-def list_argument(values: str | tuple[str, ...]) -> str:
-    """What is bound for the values of `in`: one array, so that lists of any length share a
-    prepared statement. `in.()` is the empty list."""
-    return array_literal(() if values in ("", ("",)) else values)
+def argument_of(operator: Operator, value: str | tuple[str, ...]) -> str:
+    """What is bound for the value of a filter as a URL writes it. A list is one array, so that
+    those of any length share a prepared statement; `in.()` is the empty list."""
+    if type(value) is str:
+        return value.replace("*", "%") if operator.kind == "pattern" else value
+    return array_literal(() if value == ("",) else value)
 
 
 def _represented(field: FieldRef, value: str, dimensions: str) -> str:
@@ -117,14 +115,16 @@ def _represented(field: FieldRef, value: str, dimensions: str) -> str:
 def _is_alias_of_oid(field: FieldRef) -> bool:
     """Whether a name of a database object is meant, which PostgreSQL would take for the
     number that it compares by (its docs: "Object Identifier Types")."""
-    return field.type.startswith("reg") and "[" not in field.type and not field.path
+    return field.base_type.startswith("reg") and "[" not in field.base_type and not field.path
 
 
-def _any_of(writer: Writer, field: FieldRef, values: str | tuple[str, ...]) -> str:
-    bound = writer.bind(list_argument(values))
-    is_array = field.type.endswith("[]") and not field.path
-    if field.transform is None and (is_array or _is_alias_of_oid(field)):
-        # An array of arrays would be taken for all of their elements.
+def _any_of(writer: Writer, field: FieldRef, values: str) -> str:
+    bound = writer.bind(values)
+    is_array = field.base_type.endswith("[]") and not field.path
+    # An array of arrays would be taken for all of their elements, and one of boxes has no
+    # commas between them.
+    one_by_one = is_array or (field.base_type == "box" and not field.path)
+    if field.transform is None and (one_by_one or _is_alias_of_oid(field)):
         texts = f"pg_catalog.unnest({bound}::pg_catalog.text[]) AS v(v)"
         return f"(SELECT v.v::{known_type(field.type)} FROM {texts})"
     if field.transform is None:

@@ -1,4 +1,5 @@
-"""A server with two workers, on the databases of `tests/apps`, and its operator's token."""
+"""A server with two workers, on the databases of `tests/apps`, and its operator's token; and
+servers with one app, as in `tests/observability`."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.apps.conftest import Server, databases, started, two_apps
+from tests.observability.conftest import ask_admin, database, serve
 from tests.ports import free_port
 
-__all__ = ["TOKEN", "act", "databases", "server"]
+__all__ = ["TOKEN", "act", "ask_admin", "database", "databases", "serve", "server"]
 
 TOKEN = "the operator's token"
 

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 
-from pool.embedded import EmbeddedPostgres
-from proxy.admin import Reports, admin_app
-from proxy.admin_view.access import has_token, is_local
-from proxy.admin_view.endpoints import View
+from proxy.admin.access import has_token, is_local
+from proxy.admin.endpoints import View
+from proxy.admin.server import Reports, admin_app
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.admin.conftest import TOKEN
 from tests.apps.conftest import Server, started, two_apps
 from tests.ports import free_port
@@ -84,7 +84,12 @@ def own_paths() -> list[tuple[str, str]]:
     """Every path that PostgREST has not, from the routes themselves."""
     rules = admin_app(Alive(), Reports()).url_map.iter_rules()
     return sorted(
-        (rule.rule.replace("<name>", "shop").replace("<action>", "pause"), method)
+        (
+            rule.rule.replace("<name>", "shop")
+            .replace("<action>", "pause")
+            .replace("<language>", "python"),
+            method,
+        )
         for rule in rules
         if rule.rule not in AS_IN_POSTGREST
         for method in rule.methods or ()
@@ -101,6 +106,7 @@ def test_the_paths_are_found() -> None:
         "/apps/shop/pause",
         "/view",
         "/cache/purge",
+        "/types/python",
     }
 
 

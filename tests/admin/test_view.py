@@ -20,10 +20,11 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.workers import MIN_LIFE
 from tests.admin.conftest import TOKEN, act
-from tests.apps.conftest import Server, eventually, started, two_apps
+from tests.apps.conftest import Server, started, two_apps
+from tests.waiting import eventually
 
 SHOP, BLOG = "shop.example.com", "blog.example.com"
 ACTIONS = ("pause", "resume", "drain", "reconnect")

@@ -15,7 +15,7 @@ import httpx
 import jwt
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeDatabase, Setting
 from tests.http.processes import ServerProcess, running
 
@@ -74,14 +74,6 @@ class Server:
 
 
 Start = Callable[[Config], AbstractContextManager[Server]]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until `holds`."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.02)
 
 
 def bearer(secret: str, role: str = "web_user") -> dict[str, str]:

@@ -8,8 +8,8 @@ import jwt
 import pytest
 from click.testing import CliRunner, Result
 
-from pool.embedded import EmbeddedPostgres
-from proxy.cli import main
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.cli.main import main
 from tests.apps.conftest import Config
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.settings.model import TABLE
 from tests.http.processes import ROOT, running
 

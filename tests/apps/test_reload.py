@@ -14,9 +14,10 @@ from functools import partial
 import asyncpg
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.workers import MIN_LIFE
-from tests.apps.conftest import Config, Server, Start, eventually
+from tests.apps.conftest import Config, Server, Start
+from tests.waiting import eventually
 
 SHOP, BLOG, NEWS = "shop.example.com", "blog.example.com", "news.example.com"
 

@@ -8,20 +8,18 @@ import socket
 from pathlib import Path
 
 import httpx
-import pytest
 
-from pool.embedded import EmbeddedPostgres
-from tests.apps.conftest import Config, Server, Start, bearer, eventually
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.apps.conftest import Config, Server, Start, bearer
 from tests.conftest import execute
+from tests.waiting import eventually
 
 SHOP, BLOG = "shop.example.com", "blog.example.com"
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
 def test_requests_reach_the_app_of_their_host(
-    config: Config, start: Start, databases: list[str], engine: str
+    config: Config, start: Start, databases: list[str]
 ) -> None:
-    config.top["server-engine"] = engine
     with start(config) as server:
         shop, blog = databases[:2]
         port = server.process.port
@@ -50,12 +48,8 @@ def test_a_target_in_absolute_form_says_where_to_whatever_the_header_says(
         assert answer.endswith(f'[{{"id":1,"name":"{databases[0]}"}}]')
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
-def test_a_request_with_two_hosts_reaches_no_app(
-    config: Config, start: Start, engine: str
-) -> None:
+def test_a_request_with_two_hosts_reaches_no_app(config: Config, start: Start) -> None:
     """What stands in front may have gone by the other one."""
-    config.top["server-engine"] = engine
     with start(config) as server:
         for hosts in ((SHOP, BLOG), (SHOP, SHOP), ("elsewhere.example.com", SHOP)):
             assert raw(server, "GET /things HTTP/1.1", *hosts).startswith("HTTP/1.1 400")

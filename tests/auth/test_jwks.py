@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from jwt.algorithms import OKPAlgorithm
 
 from proxy.auth.jwks import MAX_BODY, MAX_KEYS, check_uri, merged_keys, parse_jwks
+from proxy.auth.key_source import KeySource
 from proxy.auth.keys import KeySet, load_keys
 from proxy.auth.tokens import names_unknown_key
-from proxy.key_source import KeySource
 from proxy.settings import load_settings
 from proxy.settings.errors import SettingsError
 from tests.auth.signing import SECRET, bearer, ec_jwk, oct_jwk, rsa_jwk, sign, signed_with
 from tests.conftest import MakeToken, StartEdge
+from tests.waiting import eventually, until
 
 Jwk = dict[str, Any]
 
@@ -240,12 +241,6 @@ def provider() -> Iterator[Provider]:
     made.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in a thread
-            await asyncio.sleep(0.01)
-
-
 @asynccontextmanager
 async def keys_of(
     provider: Provider, max_age: float = 600, patience: float = 4
@@ -410,9 +405,7 @@ def test_a_key_that_is_withdrawn(provider: Provider, start_edge: StartEdge) -> N
 
         assert status(a) == 200
         provider.publish(b)
-        ends = time.monotonic() + 20
-        while status(a) != 401:
-            assert time.monotonic() < ends
+        eventually(lambda: status(a) == 401)
         assert status(b) == 200
 
 
@@ -433,10 +426,8 @@ def test_starting_while_the_provider_is_away(start_edge: StartEdge, token: MakeT
             assert refused.headers["retry-after"] == "1"
             assert get({"Authorization": "Bearer nonsense"}).status_code == 401
             provider.publish(a)
-            ends = time.monotonic() + 20
-            while (response := get(a.headers())).status_code == 503:
-                assert time.monotonic() < ends
-            assert response.status_code == 200
+            eventually(lambda: get(a.headers()).status_code != 503)
+            assert get(a.headers()).status_code == 200
             assert "Traceback" not in edge.log
     finally:
         provider.close()

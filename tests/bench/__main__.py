@@ -1,7 +1,7 @@
 """`make bench`: requests per second beside pgbench with the same SQL, on this machine.
 
-Starts a private PostgreSQL, loads schema.sql, serves it with edgerest (each engine, with one
-and two workers) and loads it from loopback, over HTTP/2 and HTTP/1.1. With POSTGREST_BIN set,
+Starts a private PostgreSQL, loads schema.sql, serves it with edgerest (with one and two
+workers) and loads it from loopback, over HTTP/2 and HTTP/1.1. With POSTGREST_BIN set,
 PostgREST gets the same requests; with the extra `bench`, so does an endpoint written by hand.
 Every round runs pgbench and each server once, in changing order, so that whatever else the
 machine does falls on all of them; medians over the rounds are printed.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
 import platform
 import socket
@@ -26,7 +25,7 @@ from pathlib import Path
 
 import asyncpg
 
-from pool.embedded import EmbeddedError, EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedError, EmbeddedPostgres
 from proxy.settings import load_settings
 from tests.bench.chart import as_svg
 from tests.bench.http_load import WARM_UP, WAYS, Way, best_driver
@@ -70,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.delay:
             dsn = stack.enter_context(_delayed(database, options.delay / 1000))
         contenders = [
-            edgerest(dsn, engine, workers, pool=options.pool, scratch=scratch)
-            for engine in options.engine
+            edgerest(dsn, workers, pool=options.pool, scratch=scratch)
             for workers in options.workers
         ]
         if not options.alone:
@@ -194,9 +192,6 @@ async def prepare(database: EmbeddedPostgres) -> dict[str, str | int]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    installed = ["hypercorn"]
-    if importlib.util.find_spec("granian") is not None:
-        installed.append("granian")
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=5, help="of each run (5)")
     parser.add_argument("--rounds", type=int, default=3, help="medians are over these (3)")
@@ -222,12 +217,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--pool", type=int, default=10, help="connections of each server and of pgbench (10)"
     )
     parser.add_argument(
-        "--engine",
-        action="append",
-        choices=installed,
-        help=f"may be given twice (default: {' and '.join(installed)})",
-    )
-    parser.add_argument(
         "--only",
         action="append",
         choices=[scenario.name for scenario in SCENARIOS],
@@ -242,7 +231,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     parser.add_argument("--svg", type=Path, help="draw the results into this file too")
     options = parser.parse_args(arguments)
-    options.engine = options.engine or installed
     options.workers = options.workers or [1, 2]
     if options.driver != "h2load":
         print(

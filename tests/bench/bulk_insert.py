@@ -22,7 +22,7 @@ from typing import Final
 import asyncpg
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import running
 
 _SCHEMA: Final = """
@@ -87,7 +87,7 @@ def body_of(case: Case, rows: int) -> bytes:
     return f"[{','.join(objects)}]".encode()
 
 
-def measure(case: Case, rows: int, dsn: str, engine: str, scratch: Path) -> Cost:
+def measure(case: Case, rows: int, dsn: str, scratch: Path) -> Cost:
     """The cost of one request to a fresh server. Raises RuntimeError when it fails."""
     body = body_of(case, rows)
     settings = {
@@ -96,7 +96,6 @@ def measure(case: Case, rows: int, dsn: str, engine: str, scratch: Path) -> Cost
         "db-anon-role": "bulk_user",
         "server-host": "127.0.0.1",
         "server-port": 0,
-        "server-engine": engine,
         "server-max-body": len(body),
     }
     config = scratch / "bulk.conf"
@@ -131,7 +130,7 @@ def _memory(pid: int, name: str) -> int:
     raise RuntimeError(f"no {name} of process {pid}")
 
 
-def costs(rows: int, engine: str, cases: Sequence[Case] = CASES) -> Iterator[tuple[Case, Cost]]:
+def costs(rows: int, cases: Sequence[Case] = CASES) -> Iterator[tuple[Case, Cost]]:
     """Each case and what it cost."""
     with tempfile.TemporaryDirectory(prefix="bulk-") as directory:
         scratch = Path(directory)
@@ -141,7 +140,7 @@ def costs(rows: int, engine: str, cases: Sequence[Case] = CASES) -> Iterator[tup
             asyncio.run(_prepare(database.dsn))
             dsn = database.dsn_for("postgres", "bulk_server")
             for case in cases:
-                yield case, measure(case, rows, dsn, engine, scratch)
+                yield case, measure(case, rows, dsn, scratch)
 
 
 async def _prepare(dsn: str) -> None:
@@ -156,11 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every case and print a line for each."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bulk_insert")
     parser.add_argument("--rows", type=int, default=100_000, help="in one request (100000)")
-    parser.add_argument("--engine", default="hypercorn", choices=["hypercorn", "granian"])
     options = parser.parse_args(arguments)
-    print(f"{options.rows} rows, {options.engine}; sizes in MB")
+    print(f"{options.rows} rows; sizes in MB")
     print(f"{'':24}{'body':>8}{'before':>8}{'peak':>8}{'bodies':>8}{'seconds':>9}")
-    for case, cost in costs(options.rows, options.engine):
+    for case, cost in costs(options.rows):
         sizes = "".join(f"{n / 1e6:8.1f}" for n in (cost.body, cost.before, cost.peak))
         print(f"{case.name:24}{sizes}{cost.copies:8.1f}{cost.seconds:9.2f}", flush=True)
     return 0

@@ -27,11 +27,11 @@ svg { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif
 .page { fill: #ffffff; stroke: #d0d7de } text { fill: #1f2328 } .quiet { fill: #59636e }
 .title { font-size: 17px; font-weight: 600 } .group { font-weight: 600 }
 tspan { font-weight: 400 }
-.granian { fill: #1a7f5a } .hypercorn { fill: #4cb58a }
+.edgerest { fill: #1a7f5a }
 .postgrest { fill: #c77d2e } .fastapi { fill: #8c959f }
 @media (prefers-color-scheme: dark) {
 .page { fill: #0d1117; stroke: #3d444d } text { fill: #e6edf3 } .quiet { fill: #9198a1 }
-.granian { fill: #2ea57a } .hypercorn { fill: #1c6b4f }
+.edgerest { fill: #2ea57a }
 .postgrest { fill: #d29045 } .fastapi { fill: #6e7681 }
 }
 """
@@ -72,8 +72,7 @@ def _caption(report: Report) -> Iterator[str]:
     said = report.conditions
     where = f"PostgreSQL {said.get('postgresql', '?')}, {said.get('cpus', '?')} processors"
     told = (
-        "granian, hypercorn: edgerest on that engine, one process; x2: two."
-        f" {ratio}. Each group has a scale of its own.",
+        f"edgerest: one process; x2: two. {ratio}. Each group has a scale of its own.",
         f"{where}, for load and database too. PostgREST keeps no answers: what"
         " is cached is beside its plain read.",
     )

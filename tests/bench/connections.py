@@ -1,6 +1,6 @@
 """What a new connection costs: `python -m tests.bench.connections`.
 
-In: an engine. Out: for a connection that is made, used for one request and closed, the
+Out: for a connection that is made, used for one request and closed, the
 server's processor time and what the clock says, in milliseconds: in the clear, with a full
 TLS handshake and with a resumed one (RFC 8446, 2.2).
 """
@@ -21,7 +21,7 @@ from typing import Final
 
 import trustme
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
 from tests.bench.server import ServerError, children_of, edgerest, running
@@ -82,11 +82,10 @@ def cost(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures each engine asked for."""
+    """Measures all three."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.connections", description=__doc__
     )
-    parser.add_argument("--engine", action="append", choices=["hypercorn", "granian"])
     parser.add_argument("--count", type=int, default=300)
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
@@ -103,18 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(prepare(database))
         dsn = database.dsn_for(DATABASE, SERVER_ROLE)
         tls = f'server-tls-cert = "{cert}"\nserver-tls-key = "{key}"\n'
-        for engine in options.engine or ["hypercorn", "granian"]:
-            for settings, used, resumes, name in (
-                ("", None, False, "in the clear"),
-                (tls, context, False, "TLS, full handshake"),
-                (tls, context, True, "TLS, resumed"),
-            ):
-                contender = edgerest(dsn, engine, 1, pool=4, scratch=scratch, settings=settings)
-                trusted = str(scratch / "authority.pem")
-                authority.cert_pem.write_to_path(trusted)
-                with running(contender, scratch, trusted if settings else None) as pid:
-                    line = cost(pid, contender.port, used, resumes=resumes, count=options.count)
-                print(f"{engine:10}{name:22}{line}", flush=True)
+        for settings, used, resumes, name in (
+            ("", None, False, "in the clear"),
+            (tls, context, False, "TLS, full handshake"),
+            (tls, context, True, "TLS, resumed"),
+        ):
+            contender = edgerest(dsn, 1, pool=4, scratch=scratch, settings=settings)
+            trusted = str(scratch / "authority.pem")
+            authority.cert_pem.write_to_path(trusted)
+            with running(contender, scratch, trusted if settings else None) as pid:
+                line = cost(pid, contender.port, used, resumes=resumes, count=options.count)
+            print(f"{name:22}{line}", flush=True)
     return 0
 
 

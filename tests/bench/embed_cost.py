@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
 from pool.model import Statement, Transaction
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.settings import Settings
 from tests.bench.scenarios import Scenario
 from tests.bench.statements import transactions_of

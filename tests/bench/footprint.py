@@ -24,7 +24,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import running
 
 _SCHEMA: Final = """
@@ -138,7 +138,7 @@ async def _measure(kind: str, count: int, admin: str, config: Path) -> tuple[int
     return before, (after - before) // count
 
 
-async def footprint(count: int, engine: str) -> Footprint:
+async def footprint(count: int) -> Footprint:
     """What `count` connections, or requests that wait, come to."""
     with tempfile.TemporaryDirectory(prefix="footprint-") as directory:
         scratch = Path(directory)
@@ -155,7 +155,6 @@ async def footprint(count: int, engine: str) -> Footprint:
                 "db-pool-acquisition-timeout": 60,
                 "server-host": "127.0.0.1",
                 "server-port": 0,
-                "server-engine": engine,
             }
             config = scratch / "footprint.conf"
             config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
@@ -183,9 +182,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.footprint")
     parser.add_argument("--count", type=int, default=1000, help="connections (1000)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     given = parser.parse_args()
-    print(as_markdown(asyncio.run(footprint(given.count, given.engine))))
+    print(as_markdown(asyncio.run(footprint(given.count))))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import h2.connection
 import httpx
 from h2.settings import SettingCodes
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import running
 
 _SCHEMA: Final = """
@@ -187,9 +187,7 @@ def withstood(way: str, connections: int, seconds: float, config: Path) -> int:
         return _peak(server.pid)
 
 
-def measured(
-    connections: int, seconds: float, engine: str, only: str = ""
-) -> Iterator[tuple[str, int]]:
+def measured(connections: int, seconds: float, only: str = "") -> Iterator[tuple[str, int]]:
     """The bytes that each way came to."""
     with tempfile.TemporaryDirectory(prefix="hostile-") as directory:
         scratch = Path(directory)
@@ -203,7 +201,6 @@ def measured(
                 "db-anon-role": "hostile_user",
                 "server-host": "127.0.0.1",
                 "server-port": 0,
-                "server-engine": engine,
                 # Nobody reads the access log, and a pipe holds but so many lines.
                 "log-level": "crit",
             }
@@ -225,12 +222,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hostile")
     parser.add_argument("--connections", type=int, default=1000, help="at a time (1000)")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each way (20)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--only", default="", help="ways whose name holds this")
     given = parser.parse_args()
-    print(f"| {given.connections} connections, {given.engine} | memory |")
+    print(f"| {given.connections} connections | memory |")
     print("| --- | ---: |")
-    for way, peak in measured(given.connections, given.seconds, given.engine, given.only):
+    for way, peak in measured(given.connections, given.seconds, given.only):
         print(f"| {way} | {peak / MIB:.0f} MiB |", flush=True)
 
 

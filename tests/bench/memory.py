@@ -24,7 +24,7 @@ import httpx
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SCENARIOS, SERVER_ROLE
 from tests.bench.server import ServerError, children_of, edgerest, postgrest, running
@@ -149,9 +149,8 @@ def measure(url: str, port: int, pid: int, *, connections: int, waiting: int) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures each engine asked for."""
+    """Measures edgerest and, where it is to be had, PostgREST."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.memory", description=__doc__)
-    parser.add_argument("--engine", action="append", choices=["hypercorn", "granian"])
     parser.add_argument("--connections", type=int, default=500)
     parser.add_argument("--waiting", type=int, default=200)
     options = parser.parse_args(arguments)
@@ -163,10 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_add_functions(database.dsn_for(DATABASE)))
         dsn = database.dsn_for(DATABASE, SERVER_ROLE)
         settings = f"server-max-body = {60 * _MB}\n"
-        contenders = [
-            edgerest(dsn, engine, 1, pool=_POOL, scratch=scratch, settings=settings)
-            for engine in options.engine or ["hypercorn", "granian"]
-        ]
+        contenders = [edgerest(dsn, 1, pool=_POOL, scratch=scratch, settings=settings)]
         contenders += postgrest(dsn, pool=_POOL, scratch=scratch)
         for contender in contenders:
             with running(contender, scratch) as pid:

@@ -19,16 +19,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
 from pool.model import Statement, Transaction
-from proxy.admin_view.tally import Tally
-from proxy.data_plane import DataPlane
+from proxy.http.data_plane import DataPlane
 from proxy.observability.board import Board, Meter
 from proxy.observability.lines import LineWriter
 from proxy.observability.logs import AccessLog, LogRules
-from proxy.observability.telemetry import Watcher
+from proxy.observability.record import Record
+from proxy.observability.tally import Tally
 from proxy.observability.tracing import Tracing
-from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
+from proxy.server.telemetry import Watcher
 
 RESPONSE = Response(200, ((b"content-type", b"application/json; charset=utf-8"),), b"x" * 500)
 TRANSACTION = Transaction(Statement("select 1"))

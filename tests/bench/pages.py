@@ -15,14 +15,22 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.chart import NAMES, as_svg
-from tests.bench.report import BY_HAND, POSTGREST, Line, Report, as_json, report_in, warning_of
+from tests.bench.report import (
+    BY_HAND,
+    EDGEREST,
+    POSTGREST,
+    Line,
+    Report,
+    as_json,
+    report_in,
+    warning_of,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 _FIGURES: Final = re.compile(
     r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL
 )
 _NONE: Final = "Nothing was measured yet; `make bench ARGS=--docs` writes its figures here."
-_ENGINES: Final = ("granian", "hypercorn")
 
 
 def read(root: Path = ROOT) -> Report | None:
@@ -79,17 +87,16 @@ def _in_sizing(report: Report) -> str:
     rows = [
         [
             f"{line.scenario}, {line.way}",
-            line.server,
             f"{line.rate:,.0f}",
             f"{line.p50:.1f}",
             f"{line.p99:.1f}",
             f"{line.to_pgbench:.0%}",
         ]
         for line in report.lines
-        if line.server in _ENGINES
+        if line.server == EDGEREST
     ]
-    head = ["request", "engine", "a second", "p50 ms", "p99 ms", "of pgbench"]
-    return f"{_table(head, rows, left=2)}\n\n{_conditions(report)}"
+    head = ["request", "a second", "p50 ms", "p99 ms", "of pgbench"]
+    return f"{_table(head, rows, left=1)}\n\n{_conditions(report)}"
 
 
 PAGES: Final[Mapping[str, Callable[[Report], str]]] = {

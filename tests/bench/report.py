@@ -14,6 +14,7 @@ from tests.bench.http_load import Load
 NOISY: Final = 0.15
 """By how much the same pgbench run may differ from round to round, as a share of the least."""
 
+EDGEREST: Final = "edgerest"
 POSTGREST: Final = "postgrest"
 BY_HAND: Final = "fastapi"
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import asyncpg
 
-from pool.embedded import EmbeddedPostgres
 from proxy.cache.rights import stamp_sql
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 
 _ROUNDS: Final = 100
 _ROLES: Final = """

@@ -18,7 +18,7 @@ from typing import Final
 import asyncpg
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.load import CacheOptions, load_schema_cache
 from proxy.schema_cache.model import SchemaCache
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import httpx
 
+from tests.bench.report import EDGEREST, POSTGREST
 from tests.bench.scenarios import ANON_ROLE, SCENARIOS, SCHEMA, SECRET, Scenario
 from tests.ports import free_port
 
@@ -43,13 +44,13 @@ class Contender:
 
 
 def write_config(
-    dsn: str, engine: str, *, pool: int, scratch: Path, workers: int = 1, settings: str = ""
+    dsn: str, server: str, *, pool: int, scratch: Path, workers: int = 1, settings: str = ""
 ) -> Path:
     """A configuration file that serves the database `dsn` on a free port of 127.0.0.1.
 
     `pool` connections are shared out among the workers; `settings` are lines to add.
     """
-    path = scratch / f"{engine}-{workers}.toml"
+    path = scratch / f"{server}-{workers}.toml"
     values: dict[str, str | int] = {
         "db-uri": dsn,
         "db-schemas": SCHEMA,
@@ -60,8 +61,8 @@ def write_config(
         "server-port": free_port(),
         "log-level": "error",
     }
-    if engine != "postgrest":
-        values |= {"server-engine": engine, "server-workers": workers}
+    if server == EDGEREST:
+        values["server-workers"] = workers
     # A JSON string or number is a TOML one.
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
     path.write_text(lines + settings)
@@ -75,14 +76,14 @@ def port_in(config: Path) -> int:
 
 
 def edgerest(
-    dsn: str, engine: str, workers: int, *, pool: int, scratch: Path, settings: str = ""
+    dsn: str, workers: int, *, pool: int, scratch: Path, settings: str = ""
 ) -> Contender:
-    """edgerest on one of its engines."""
+    """edgerest, with so many processes."""
     config = write_config(
-        dsn, engine, pool=pool, scratch=scratch, workers=workers, settings=settings
+        dsn, EDGEREST, pool=pool, scratch=scratch, workers=workers, settings=settings
     )
     command = str(Path(sys.executable).with_name("edgerest"))
-    name = engine if workers == 1 else f"{engine} x{workers}"
+    name = EDGEREST if workers == 1 else f"{EDGEREST} x{workers}"
     return Contender(name, (command, "serve", str(config)), port_in(config), caches=True)
 
 
@@ -105,8 +106,8 @@ def postgrest(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:
     """PostgREST, where POSTGREST_BIN names its program."""
     program = os.environ.get("POSTGREST_BIN")
     if program:
-        config = write_config(dsn, "postgrest", pool=pool, scratch=scratch)
-        yield Contender("postgrest", (program, str(config)), port_in(config))
+        config = write_config(dsn, POSTGREST, pool=pool, scratch=scratch)
+        yield Contender(POSTGREST, (program, str(config)), port_in(config))
 
 
 def others(dsn: str, *, pool: int, scratch: Path) -> Iterator[Contender]:

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pool.embedded import EmbeddedError, find_binaries
 from pool.model import Argument, Statement, Transaction
+from proxy.cli.demo.private_postgres import EmbeddedError, find_binaries
 
 # Quoted text is passed over: what looks like a parameter in it is none.
 _TOKEN: Final = re.compile(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pool.model import Transaction
-from proxy.apps import App
+from proxy.app.app import App
+from proxy.observability.record import Record
 from proxy.pipeline import answer
-from proxy.record import Record
 from proxy.request.model import HttpRequest
 from proxy.settings import Settings
 from tests.bench.scenarios import Scenario

@@ -124,7 +124,7 @@ OTHERS = [Load(50, 1, 1, 0), Load(100, 1, 1, 0), Load(400, 1, 1, 0)]
 
 def test_a_line_has_the_medians_and_all_failures() -> None:
     line = line_of(
-        "read", "h2", "granian", LOADS, [200, 400, 1000], postgrest=OTHERS, by_hand=LOADS
+        "read", "h2", "edgerest", LOADS, [200, 400, 1000], postgrest=OTHERS, by_hand=LOADS
     )
     assert (line.rate, line.p50, line.p99, line.pgbench) == (200, 2, 8, 400)
     assert (line.to_pgbench, line.to_postgrest, line.to_by_hand) == (0.5, 2, 1)
@@ -134,7 +134,7 @@ def test_a_line_has_the_medians_and_all_failures() -> None:
 def test_there_is_no_ratio_to_oneself_or_to_nobody() -> None:
     silent = [Load(0, 0, 0, 5)] * 3
     theirs = line_of("read", "h2", "postgrest", OTHERS, [1, 1, 1], postgrest=OTHERS)
-    ours = line_of("read", "h2", "granian", LOADS, [1, 1, 1], postgrest=silent)
+    ours = line_of("read", "h2", "edgerest", LOADS, [1, 1, 1], postgrest=silent)
     assert [theirs.to_postgrest, theirs.to_by_hand, ours.to_postgrest] == [None] * 3
     head, *rows = as_table([theirs, ours]).splitlines()
     assert "to PostgREST" in head
@@ -142,8 +142,8 @@ def test_there_is_no_ratio_to_oneself_or_to_nobody() -> None:
 
 
 def test_a_machine_that_did_other_things_is_told_of() -> None:
-    quiet = line_of("read", "h2", "hypercorn", LOADS[:2], [200, 210])
-    noisy = line_of("write", "h2", "hypercorn", LOADS[:2], [200, 300])
+    quiet = line_of("read", "h2", "edgerest", LOADS[:2], [200, 210])
+    noisy = line_of("write", "h2", "edgerest", LOADS[:2], [200, 300])
     assert warning_of([quiet]) is None
     told = warning_of([quiet, noisy])
     assert told is not None
@@ -153,6 +153,6 @@ def test_a_machine_that_did_other_things_is_told_of() -> None:
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    line = line_of("read", "h2", "granian", LOADS, [200, 400, 1000], postgrest=OTHERS)
+    line = line_of("read", "h2", "edgerest", LOADS, [200, 400, 1000], postgrest=OTHERS)
     report = Report({"cpus": 2, "driver": "h2load"}, (line,))
     assert report_in(as_json(report)) == report

@@ -16,7 +16,7 @@ SLACK = 6e6
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the resident set from /proc")
 def test_a_bulk_insert_holds_few_copies_of_its_body() -> None:
     chosen = [case for case in CASES if case.name in ("JSON, missing=default", "CSV")]
-    for case, cost in costs(ROWS, "hypercorn", chosen):
+    for case, cost in costs(ROWS, chosen):
         # CSV goes to the database as JSON, which is what is held.
         size = len(body_of(CASES[0], ROWS))
         assert cost.peak - cost.before < 4 * size + SLACK, case.name

@@ -24,7 +24,7 @@ sys.exit("that was it")
 
 def test_a_round_measures_answers_and_the_same_sql(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    asked = ["--only=insert", "--only=304", "--engine=hypercorn", "--workers=1", "--delay=1"]
+    asked = ["--only=insert", "--only=304", "--workers=1", "--delay=1"]
     asked += ["--alone", "--driver=built-in"]
     asked += [f"--json={result}", f"--svg={tmp_path / 'chart.svg'}"]
     assert main(["--seconds=1", "--rounds=1", *asked]) == 0
@@ -33,7 +33,7 @@ def test_a_round_measures_answers_and_the_same_sql(tmp_path: Path) -> None:
     insert, unchanged = found["results"]
     assert (insert["scenario"], insert["server"], insert["failed"]) == (
         "insert",
-        "hypercorn",
+        "edgerest",
         0,
     )
     assert min(insert["rate"], insert["pgbench"], insert["p50"]) > 0

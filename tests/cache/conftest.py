@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.plan.model import Plan
 from proxy.plan.planner import PlanRules, plan_request
 from proxy.plan.read import ReadRules

@@ -20,13 +20,13 @@ from proxy.cache.freshness import Lifetimes
 from proxy.cache.headers import policy_headers
 from proxy.cache.key import key_of
 from proxy.cache.notify import Announcement, payload_of
-from proxy.cache.policy import Policy
 from proxy.cache.trigger_sql import trigger_script, watched
+from proxy.cache_rules.policy import Policy
 from proxy.lineage.dependencies import dependencies
 from proxy.lineage.effects import relation_effects, write_tags
+from proxy.observability.record import Record
 from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules, plan_request
-from proxy.record import Record
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.model import Headers, HttpRequest
 from proxy.request.request_headers import caching_headers

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 
 Rows = list[dict[str, Any]]
 

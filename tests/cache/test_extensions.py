@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.lineage.effects import relation_effects
 from proxy.schema_cache.facts import Facts
 from proxy.schema_cache.model import QualifiedName

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cache.freshness import Lifetimes, Verdict, judge, lifetimes_of, survives_error
-from proxy.cache.policy import Policy
+from proxy.cache_rules.policy import Policy
 from proxy.request.cache_control import MOST_SECONDS, parse_directives, seconds, wants_of
 
 LASTS = Lifetimes(fresh=60, revalidating=30, on_error=300)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.auth.model import Identity
 from proxy.cache.key import Key, key_of, role_settings_digests
-from proxy.cache.policy import Scope
+from proxy.cache_rules.policy import Scope
 from proxy.errors import ApiError
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.model import Headers, HttpRequest

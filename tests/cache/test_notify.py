@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
 from proxy.cache.notify import Announcement, Announcements, payload_of, read_payload
 from proxy.cache.versions import Versions
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeDatabase, execute
 from tests.waiting import until
 

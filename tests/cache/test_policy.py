@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.policy import (
+from proxy.cache_rules.policy import (
     Policies,
     Policy,
     PolicyError,

@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionFailed
 from pool.model import Statement, Transaction
 from proxy.cache.looks import Looks
 from proxy.cache.rights import Rights, Rows
 from proxy.cache.versions import Slots, Versions
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.queries import SETTINGS
 from tests.cache.rights_changes import PROLOGUE, cases, version_of
 from tests.conftest import execute

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.app_state import app_state, make_authenticator
 from proxy.auth.model import Identity
 from proxy.cache.applied import Place, apply_policies
 from proxy.cache.coalescing import Flight
-from proxy.cache.policy import Policy, Scope
 from proxy.cache.versions import Versions
+from proxy.cache_rules.policy import Policy, Scope
 from proxy.lineage.dependencies import Dependencies
 from proxy.schema_cache.node_trees import Trait
 from proxy.settings import Settings
+from proxy.state.from_settings import app_state, make_authenticator
 
 NOTHING = apply_policies(app_state(Settings(), make_authenticator(Settings()), None))
 ANYBODY = Identity("web", "{}", True)

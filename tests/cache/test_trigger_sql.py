@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from proxy.cache.trigger_sql import drop_script, trigger_script, watched
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.lineage.effects import announced_tags
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 from tests.cache.conftest import load

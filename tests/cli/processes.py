@@ -11,7 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-EDGEREST = (sys.executable, "-c", "import sys; from proxy.cli import main; sys.exit(main())")
+EDGEREST = (
+    sys.executable,
+    "-c",
+    "import sys; from proxy.cli.main import main; sys.exit(main())",
+)
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pool.embedded import EmbeddedPostgres
-from proxy.cli import main
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.cli.main import main
 from tests.conftest import MakeDatabase, execute
 
 _OBJECTS = """

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 
-from pool.embedded import EmbeddedPostgres
-from proxy.cli import main
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.cli.main import main
 
 SECRET = "a secret for tests that is long enough"
 OBJECTS = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy.cli import as_command, main
+from proxy.cli.main import as_command, main
 from proxy.settings import Settings
 from proxy.settings.docs import configuration_markdown
 from proxy.settings.dump import dump_settings, example_file

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.demo.data import mark_of, stages
-from proxy.demo.examples import EXAMPLES, Example, as_curl
+from proxy.cli.demo.data import mark_of, stages
+from proxy.cli.demo.examples import EXAMPLES, Example, as_curl
 from tests.cli.processes import Running, run_edgerest, start_edgerest
 
 ROWS = 1000

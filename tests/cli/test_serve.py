@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.cli.processes import Running, run_edgerest, start_edgerest
 from tests.conftest import execute
 

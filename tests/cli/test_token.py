@@ -14,8 +14,8 @@ from proxy.auth.keys import load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.tokens import identify
-from proxy.cli import main
-from proxy.commands.token import TokenError, parse_claims, parse_span, sign_token
+from proxy.cli.main import main
+from proxy.cli.token import TokenError, parse_claims, parse_span, sign_token
 from proxy.errors import Json
 from proxy.settings import Settings
 

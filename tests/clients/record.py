@@ -22,9 +22,10 @@ from typing import Any, Final
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.http.processes import running
+from tests.roles import ROLES
 
 HERE: Final = Path(__file__).parent
 SCHEMA: Final = HERE / "schema.sql"
@@ -50,14 +51,31 @@ def exchange(client: httpx.Client, asked: dict[str, Any]) -> dict[str, Any]:
         asked["method"], asked["target"], headers=asked["headers"], content=asked["body"]
     )
     kept = {name: value for name, value in answer.headers.items() if name in ANSWERED}
-    return {**asked, "status": answer.status_code, "answered": kept, "answer": answer.text}
+    is_description = "openapi" in answer.headers.get("content-type", "")
+    text = _what_clients_read(answer.json()) if is_description else answer.text
+    return {**asked, "status": answer.status_code, "answered": kept, "answer": text}
+
+
+def _what_clients_read(description: dict[str, Any]) -> str:
+    """The paths of an API and the notes on its columns; the rest tests/openapi is for."""
+    definitions = {
+        name: {
+            "properties": {
+                column: {"description": about.get("description")}
+                for column, about in definition["properties"].items()
+            }
+        }
+        for name, definition in description["definitions"].items()
+    }
+    paths = dict.fromkeys(description["paths"])
+    return json.dumps({"paths": paths, "definitions": definitions})
 
 
 def main() -> int:
     name, *command = sys.argv[1:]
     exchanges: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory, EmbeddedPostgres(Path(directory)) as db:
-        asyncio.run(execute(db.dsn, SCHEMA.read_text()))
+        asyncio.run(execute(db.dsn, ROLES + SCHEMA.read_text()))
         config = Path(directory) / "edge.conf"
         settings = {**SETTINGS, "db-uri": db.dsn_for("postgres", "authenticator")}
         config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))

@@ -1,13 +1,4 @@
 -- What the recorded clients talk to; ids come from sequences, so that a replay finds the same.
-do $roles$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then
-        create role authenticator login noinherit;
-    end if;
-    grant web_anon to authenticator;
-end
-$roles$;
 create schema api;
 create table api.customers (id int primary key, name text not null, email text unique);
 create table api.orders (
@@ -29,6 +20,16 @@ insert into api.orders values
 insert into api.order_items values (1, 1, 'box'), (1, 2, 'lid'), (3, 1, 'pen');
 create function api.total_of(customer int) returns numeric language sql stable
     as $$ select sum(amount) from api.orders where customer_id = customer $$;
+create table api.langgraph_checkpoints (
+    thread_id text, checkpoint_ns text not null default '', checkpoint_id text,
+    parent_checkpoint_id text, checkpoint jsonb not null, metadata jsonb not null default '{}',
+    primary key (thread_id, checkpoint_ns, checkpoint_id)
+);
+create table api.langgraph_checkpoint_writes (
+    thread_id text, checkpoint_ns text not null default '', checkpoint_id text, task_id text,
+    idx int, task_path text not null default '', channel text not null, write jsonb not null,
+    primary key (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+);
 
 create schema next_auth;
 create sequence next_auth.ids;

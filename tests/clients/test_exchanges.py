@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.clients.record import EXCHANGES, SCHEMA, SETTINGS, exchange
 from tests.conftest import StartEdge, execute
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -26,10 +26,11 @@ import jwt
 import pytest
 import yaml
 
-from pool.embedded import EmbeddedPostgres, find_binaries
+from proxy.cli.demo.private_postgres import EmbeddedPostgres, find_binaries
 from tests.cli.processes import Running, run_edgerest, start_edgerest
 from tests.deploy.files import example_values, filled_in, image_environment, path
 from tests.ports import free_port
+from tests.waiting import eventually
 
 CADDY = Path(sys.executable).parent / "caddy"
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -221,22 +222,15 @@ def test_a_restart_fails_no_request(
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        until(lambda: len(statuses) > 20)
+        eventually(lambda: len(statuses) > 20)
         assert servers[HOSTS[0]].stop(signal.SIGTERM, 15) == 0
         alone = len(statuses)
-        until(lambda: len(statuses) > alone + 20)
+        eventually(lambda: len(statuses) > alone + 20)
         with edgerests(HOSTS[0], **environment, **ports) as again:
-            until(lambda: '"status"' in again[HOSTS[0]].output)
+            eventually(lambda: '"status"' in again[HOSTS[0]].output)
             ending.set()
             asking.join()
     finally:
         ending.set()
         asking.join()
     assert set(statuses) == {200}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.02)

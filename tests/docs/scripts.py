@@ -13,7 +13,7 @@ PRELUDE = r"""
 set -eu -o pipefail
 shopt -s expand_aliases
 curl() { command curl --silent --show-error --fail-with-body "$@" && echo; }
-main='import sys; from proxy.cli import main; sys.exit(main())'
+main='import sys; from proxy.cli.main import main; sys.exit(main())'
 edgerest() { "$PYTHON" -c "$main" "$@"; }
 serve() {
     # Not by the function above, whose process would be a shell's.

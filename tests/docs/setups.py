@@ -93,5 +93,8 @@ ELSEWHERE = {
     ("docs/reading.md", "sh"): "tests/reads/test_documented_reads.py",
     ("docs/sdk.md", "python"): "tests/sdk/test_docs.py",
     ("docs/migrate-postgrest.md", "python"): "tests/sdk/test_docs.py",
+    ("edge_client/README.md", "python"): "tests/sdk/test_docs.py",
+    ("docs/types.md", "ts"): "tests/client_types/test_modules.py",
+    ("docs/types.md", "python"): "tests/client_types/test_modules.py",
 }
 """Blocks that another test runs, all of that page and language."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres, find_binaries
-from proxy.cli import main as command_line
+from proxy.cli.demo.private_postgres import EmbeddedPostgres, find_binaries
+from proxy.cli.main import main as command_line
 from proxy.settings import load_settings
 from tests.conftest import MakeDatabase, MakeToken, StartEdge
 from tests.demo_database import ADA, load_demo, serve_demo
@@ -34,7 +34,7 @@ SHOWN = ("text", "json", "http", "csv", "promql")
 TRANSCRIPT = "console"
 """What a person does at a terminal and a test can't: installing, building, make."""
 SCRIPTED = ("sh", "sql")
-PROGRAMS = ("python", "js")
+PROGRAMS = ("python", "js", "ts")
 CHECKED = ("toml",)
 
 BLOCKS = all_blocks()

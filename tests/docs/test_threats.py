@@ -49,3 +49,16 @@ def test_there_are_rows() -> None:
 def test_what_the_policy_links_to_is_there() -> None:
     for target in _LINK.findall((ROOT / "SECURITY.md").read_text(encoding="utf-8")):
         assert (ROOT / target).is_file()
+
+
+_NAMED = re.compile(r"\btests/[\w/.-]+")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")],
+    ids=lambda page: page.name,
+)
+def test_what_a_page_names_of_the_tests_is_there(page: Path) -> None:
+    for name in _NAMED.findall(page.read_text(encoding="utf-8")):
+        assert (ROOT / name.rstrip(".")).exists(), name

@@ -1,9 +1,8 @@
 """Where the default engine answers otherwise than the RFCs say:
-`python -m tests.engines.conformance [--check FILE] [--engine NAME]`.
+`python -m tests.engines.conformance [--check FILE]`.
 
 In: the tables of cases. Out: docs/engines.md, made from a run of all of them; with `--check`
-whether FILE is that. Another engine than the default one is only tried, and what comes
-otherwise is listed.
+whether FILE is that.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ async def outcomes(host: str, port: int) -> list[tuple[str, Case, str]]:
     return found
 
 
-def run(engine: str = "hypercorn") -> list[tuple[str, Case, str]]:
+def run() -> list[tuple[str, Case, str]]:
     """`outcomes`, of a server of its own."""
-    with echo_server(engine=engine) as server:
+    with echo_server() as server:
         return asyncio.run(outcomes(server.host, server.port))
 
 
@@ -80,14 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.engines.conformance", description=__doc__
     )
     parser.add_argument("--check", type=Path)
-    parser.add_argument("--engine", choices=["hypercorn", "granian"], default="hypercorn")
     options = parser.parse_args(arguments)
-    found = run(options.engine)
+    found = run()
     wrong = [each for each in found if each[2] != each[1].comes]
     for version, case, outcome in wrong:
         sys.stderr.write(f"{version}: {case.name}: {case.comes} was to come, came {outcome}\n")
-    if options.engine != "hypercorn":
-        return 0
     if options.check is None:
         sys.stdout.write(document(found))
     elif options.check.read_text() != document(found):

@@ -25,15 +25,15 @@ from typing import Any, Final
 
 from hpack import Decoder
 
-from proxy.app import EdgeApp
-from proxy.data_plane import Answer
+from proxy.app.front import EdgeApp
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.model import EngineOptions
-from proxy.record import Record
+from proxy.http.data_plane import Answer
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from tests.engines import http1_cases, http2_cases
-from tests.engines.model import CONTINUATION, HEADERS, PREFACE, SETTINGS, frame
+from tests.engines.model import CONTINUATION, GREETING, HEADERS, PREFACE
 
 SESSIONS: Final = Path(__file__).with_name("sessions")
 LONG: Final = 2.0
@@ -125,10 +125,9 @@ class Wire(asyncio.Transport):
 def seeds() -> list[bytes]:
     """What mutations begin with."""
     sessions = [path.read_bytes() for path in sorted(SESSIONS.glob("*.bin"))]
-    greeted = PREFACE + frame(SETTINGS, 0, 0)
     cases = [case.sent for case in http1_cases.CASES if len(case.sent) < 40_000]
     cases += [
-        case.sent if case.first else greeted + case.sent
+        case.sent if case.first else GREETING + case.sent
         for case in http2_cases.CASES
         if len(case.sent) < 40_000
     ]
@@ -138,9 +137,7 @@ def seeds() -> list[bytes]:
 def mutated(chance: random.Random, among: Sequence[bytes]) -> bytes:
     """A session with some of it changed, or bytes of chance alone."""
     if chance.random() < 0.1:
-        start = chance.choice(
-            (b"", PREFACE, PREFACE + frame(SETTINGS, 0, 0), b"GET / HTTP/1.1\r\n")
-        )
+        start = chance.choice((b"", PREFACE, GREETING, b"GET / HTTP/1.1\r\n"))
         return start + chance.randbytes(chance.randrange(2000))
     data = bytearray(chance.choice(among))
     for _ in range(chance.choice((0, 1, 1, 2, 4, 16))):

@@ -110,6 +110,10 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     )
 
 
+GREETING: Final = PREFACE + frame(SETTINGS, 0, 0)
+"""What a client says first."""
+
+
 def block(pairs: Pairs) -> bytes:
     """A header block that leaves the tables alone, whatever is wrong with its fields."""
     return b"".join(b"\x10" + _text(name) + _text(value) for name, value in pairs)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 
 import pytest
 
-from proxy.asgi import AsgiApp, Message, Receive, Scope, Send
 from proxy.engines.connection import connection as module
 from proxy.engines.connection.connection import Connection, Connections
 from proxy.engines.connection.http1 import AHEAD, UNTAKEN
 from proxy.engines.connection.http2 import CONNECTION_WINDOW
 from proxy.engines.connection.stream import WINDOW
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import AsgiApp, Message, Receive, Scope, Send
 from tests.engines.fuzz import Wire
 from tests.engines.model import (
     DATA,
     END_HEADERS,
     GOAWAY,
+    GREETING,
     HEADERS,
-    PREFACE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -30,9 +29,9 @@ from tests.engines.model import (
     head,
     request,
 )
+from tests.waiting import until
 
 _FRAME = 16_384
-_GREETING = PREFACE + frame(SETTINGS, 0, 0)
 _POST = frame(HEADERS, END_HEADERS, 1, block(head(method=b"POST")))
 _GET1 = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -102,7 +101,7 @@ class Slow:
 async def test_room_on_a_stream_comes_back_only_as_the_application_reads() -> None:
     app = Slow()
     connection, wire = connected(app)
-    connection.data_received(_GREETING + _POST)
+    connection.data_received(GREETING + _POST)
     for _ in range(WINDOW // _FRAME):
         connection.data_received(frame(DATA, 0, 1, b"x" * _FRAME))
     await turns()
@@ -118,7 +117,7 @@ async def test_room_on_a_stream_comes_back_only_as_the_application_reads() -> No
 
 async def test_who_sends_more_than_the_window_loses_the_stream_alone() -> None:
     connection, wire = connected(Slow())
-    connection.data_received(_GREETING + _POST)
+    connection.data_received(GREETING + _POST)
     for _ in range(WINDOW // _FRAME + 1):
         connection.data_received(frame(DATA, 0, 1, b"x" * _FRAME))
     await turns()
@@ -133,7 +132,7 @@ async def test_who_sends_more_than_the_window_loses_the_stream_alone() -> None:
 async def test_one_body_that_nobody_reads_does_not_stall_another() -> None:
     app = Slow()
     connection, wire = connected(app)
-    connection.data_received(_GREETING + _POST)
+    connection.data_received(GREETING + _POST)
     for _ in range(WINDOW // _FRAME):
         connection.data_received(frame(DATA, 0, 1, b"x" * _FRAME))
     room = CONNECTION_WINDOW - WINDOW
@@ -195,7 +194,7 @@ def _stream_of(pieces: list[int]) -> AsgiApp:
 async def test_the_window_of_the_client_holds_back_the_application() -> None:
     pieces: list[int] = []
     connection, wire = connected(_stream_of(pieces))
-    connection.data_received(_GREETING + request(1, head()))
+    connection.data_received(GREETING + request(1, head()))
     await turns()
     # 65,535 bytes are the protocol's default.
     assert len(pieces) == 3
@@ -211,7 +210,7 @@ async def test_the_window_of_the_client_holds_back_the_application() -> None:
 async def test_waiting_streams_take_turns() -> None:
     connection, wire = connected(_stream_of([]))
     wide = frame(SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff")
-    connection.data_received(_GREETING + wide + request(1, head()) + request(3, head()))
+    connection.data_received(GREETING + wide + request(1, head()) + request(3, head()))
     await turns()
     wire.written.clear()
     for _ in range(6):
@@ -226,7 +225,7 @@ async def test_waiting_streams_take_turns() -> None:
     wire.lose()
 
 
-@pytest.mark.parametrize("sent", [_GET1, _GREETING + request(1, head())], ids=["1.1", "2"])
+@pytest.mark.parametrize("sent", [_GET1, GREETING + request(1, head())], ids=["1.1", "2"])
 async def test_a_full_transport_holds_back_the_application(sent: bytes) -> None:
     pieces: list[int] = []
     connection, wire = connected(_stream_of(pieces))
@@ -247,12 +246,12 @@ async def test_a_connection_is_closed_that_takes_nothing() -> None:
     connection, wire = connected(_stream_of([]), EngineOptions(idle_timeout=0.05))
     connection.data_received(_GET1)
     connection.pause_writing()
-    await _until(lambda: wire.lost)
+    await until(lambda: wire.lost)
 
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"GET / HT", _GET1[:-2], b"PRI * HTTP/2.0\r\n", _GREETING, _GREETING + _POST[:20]],
+    [b"", b"GET / HT", _GET1[:-2], b"PRI * HTTP/2.0\r\n", GREETING, GREETING + _POST[:20]],
     ids=[
         "nothing",
         "half a line",
@@ -268,7 +267,7 @@ async def test_silence_is_not_waited_on(sent: bytes, monkeypatch: pytest.MonkeyP
     connection, wire = connected(Slow(), EngineOptions(idle_timeout=idle))
     if sent:
         connection.data_received(sent)
-    await _until(lambda: wire.closing or wire.lost or wire.ended)
+    await until(lambda: wire.closing or wire.lost or wire.ended)
     wire.lose()
 
 
@@ -303,7 +302,7 @@ async def test_100_continue_comes_when_the_body_is_wanted() -> None:
 
 async def test_400_callers_who_gave_up_waiting_are_no_attack() -> None:
     connection, wire = connected(Slow(), EngineOptions(max_streams=1000))
-    connection.data_received(_GREETING + b"".join(request(n, head()) for n in range(1, 803, 2)))
+    connection.data_received(GREETING + b"".join(request(n, head()) for n in range(1, 803, 2)))
     await asyncio.sleep(1)
     connection.data_received(
         b"".join(frame(RST_STREAM, 0, n, struct.pack("!I", 8)) for n in range(1, 801, 2))
@@ -318,7 +317,7 @@ async def test_an_upgrade_with_settings_that_are_none_ends_as_http2(settings: by
     connection, wire = connected(Slow())
     connection.data_received(
         b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\n"
-        b"upgrade: h2c\r\nhttp2-settings: " + settings + b"\r\n\r\n" + _GREETING
+        b"upgrade: h2c\r\nhttp2-settings: " + settings + b"\r\n\r\n" + GREETING
     )
     await turns()
     said = bytes(wire.written)
@@ -332,7 +331,7 @@ async def test_many_malformed_requests_are_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connection, wire = connected(Slow())
-    connection.data_received(_GREETING)
+    connection.data_received(GREETING)
     bad = b"".join(request(n, head((b"te", b"gzip"))) for n in range(1, 101, 2))
     connection.data_received(bad)
     warnings = [each for each in caplog.records if each.levelname == "WARNING"]
@@ -341,7 +340,7 @@ async def test_many_malformed_requests_are_one_warning(
     wire.lose()
 
 
-@pytest.mark.parametrize("sent", [_GET1, _GREETING + request(1, head())], ids=["1.1", "2"])
+@pytest.mark.parametrize("sent", [_GET1, GREETING + request(1, head())], ids=["1.1", "2"])
 @pytest.mark.parametrize(
     "fault", ["raises", "says nothing", "breaks a line", "lies about length"]
 )
@@ -369,9 +368,3 @@ async def test_an_application_that_fails_is_a_500(sent: bytes, fault: str) -> No
         assert (HEADERS, 1) in kinds or (RST_STREAM, 1) in kinds
         assert b"four" not in said
     wire.lose()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)

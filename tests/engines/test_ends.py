@@ -7,12 +7,13 @@ import socket
 
 import pytest
 
-from proxy.asgi import Receive, Scope, Send
 from proxy.engines.connection import connection as module
 from proxy.engines.hypercorn_engine import serve
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import Receive, Scope, Send
 from tests.engines.fuzz import Wire
 from tests.engines.test_connection import connected, turns
+from tests.waiting import until
 
 _LONG = 8 * 2**20
 _CLOSING = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -49,12 +50,6 @@ def _has_ended(wire: Wire) -> bool:
     return wire.ended
 
 
-async def _until_lost(wire: Wire) -> None:
-    async with asyncio.timeout(10):
-        while not wire.lost:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("how", ["eof", "close", "response"])
 async def test_the_end_is_not_awaited_of_who_takes_nothing(
     how: str, monkeypatch: pytest.MonkeyPatch
@@ -71,7 +66,7 @@ async def test_the_end_is_not_awaited_of_who_takes_nothing(
         connection.close()
     else:
         connection.data_received(_CLOSING)
-    await _until_lost(wire)
+    await until(lambda: wire.lost)
 
 
 async def test_who_takes_a_little_now_and_then_is_waited_for(
@@ -87,7 +82,7 @@ async def test_who_takes_a_little_now_and_then_is_waited_for(
         await asyncio.sleep(0.02)
         wire.unsent -= 1
     assert not wire.lost
-    await _until_lost(wire)
+    await until(lambda: wire.lost)
 
 
 async def test_a_stream_of_answers_that_began_before_the_end_does_not_hold_it_up() -> None:
@@ -131,5 +126,5 @@ async def test_what_waits_beneath_tls_has_time_though_it_can_not_be_seen(
     connection.data_received(_CLOSING)
     await turns()
     began = asyncio.get_running_loop().time()
-    await _until_lost(wire)
+    await until(lambda: wire.lost)
     assert asyncio.get_running_loop().time() - began > 0.3

@@ -5,15 +5,15 @@ from __future__ import annotations
 import struct
 import tracemalloc
 
-from proxy.asgi import Receive, Scope, Send
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import Receive, Scope, Send
 from tests.engines.model import (
     DATA,
     END_HEADERS,
     END_STREAM,
     GOAWAY,
+    GREETING,
     HEADERS,
-    PREFACE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -24,7 +24,6 @@ from tests.engines.model import (
 )
 from tests.engines.test_connection import connected, frames, turns
 
-_GREETING = PREFACE + frame(SETTINGS, 0, 0)
 _WIDE = frame(SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff")
 _POST = block(head(method=b"POST"))
 _CANCEL = struct.pack("!I", 8)
@@ -51,9 +50,7 @@ def _reset(stream: int) -> bytes:
 
 async def test_a_stream_that_is_reset_when_its_turn_comes_passes_it_on() -> None:
     connection, wire = connected(_large)
-    connection.data_received(
-        _GREETING + _WIDE + b"".join(request(n, head()) for n in (1, 3, 5))
-    )
+    connection.data_received(GREETING + _WIDE + b"".join(request(n, head()) for n in (1, 3, 5)))
     await turns()
     # Room for all of them, in the same moment in which the first one's caller gives up.
     connection.data_received(_more(0, 10**6) + _reset(1))
@@ -67,7 +64,7 @@ async def test_a_stream_that_is_reset_when_its_turn_comes_passes_it_on() -> None
 
 async def test_of_streams_that_are_over_none_waits_for_room() -> None:
     connection, wire = connected(_large)
-    connection.data_received(_GREETING + _WIDE + request(1, head()))
+    connection.data_received(GREETING + _WIDE + request(1, head()))
     await turns()
     for number in range(3, 203, 2):
         connection.data_received(request(number, head()))
@@ -91,7 +88,7 @@ async def test_the_end_of_a_response_needs_no_window() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     connection, wire = connected(app)
-    connection.data_received(_GREETING + frame(HEADERS, END_HEADERS, 1, _POST))
+    connection.data_received(GREETING + frame(HEADERS, END_HEADERS, 1, _POST))
     await turns()
     # The window is -4 now (RFC 9113, 6.9.2).
     connection.data_received(frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0") + frame(DATA, 0, 1, b"a"))
@@ -103,7 +100,7 @@ async def test_the_end_of_a_response_needs_no_window() -> None:
 
 async def test_what_was_on_its_way_to_a_refused_upload_is_no_fault() -> None:
     connection, wire = connected(_refusing, EngineOptions(max_streams=1000))
-    connection.data_received(_GREETING)
+    connection.data_received(GREETING)
     for number in range(1, 11, 2):
         connection.data_received(frame(HEADERS, END_HEADERS, number, _POST))
         await turns(5)
@@ -119,7 +116,7 @@ async def test_what_was_on_its_way_to_a_refused_upload_is_no_fault() -> None:
 
 async def test_empty_frames_for_a_refused_upload_are_a_flood() -> None:
     connection, wire = connected(_refusing)
-    connection.data_received(_GREETING + frame(HEADERS, END_HEADERS, 1, _POST))
+    connection.data_received(GREETING + frame(HEADERS, END_HEADERS, 1, _POST))
     await turns()
     for _ in range(5000):
         connection.data_received(frame(DATA, 0, 1, b""))
@@ -130,7 +127,7 @@ async def test_empty_frames_for_a_refused_upload_are_a_flood() -> None:
 
 async def test_many_settings_in_a_frame_end_the_connection() -> None:
     connection, wire = connected(_refusing)
-    connection.data_received(_GREETING + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0" * 33))
+    connection.data_received(GREETING + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0" * 33))
     await turns()
     kind, _, payload = frames(bytes(wire.written))[-1]
     assert (kind, payload[4:8]) == (GOAWAY, struct.pack("!I", 0xB))
@@ -139,7 +136,7 @@ async def test_many_settings_in_a_frame_end_the_connection() -> None:
 
 async def test_no_goaway_names_a_later_stream_than_the_one_before() -> None:
     connection, wire = connected(_large, EngineOptions(farewell=0.0))
-    connection.data_received(_GREETING + request(1, head()))
+    connection.data_received(GREETING + request(1, head()))
     await turns()
     connection.drain()
     await turns(50)
@@ -162,7 +159,7 @@ async def test_what_is_left_of_a_long_body_is_not_copied_for_each_frame() -> Non
         await send({"type": "http.response.body", "body": b"x" * length})
 
     connection, wire = connected(app)
-    connection.data_received(_GREETING + request(1, head()))
+    connection.data_received(GREETING + request(1, head()))
     await turns()
     peak = 0
     tracemalloc.start()

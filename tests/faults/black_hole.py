@@ -31,7 +31,7 @@ from typing import Final
 import asyncpg
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.faults.clients import Broken, Http2
 from tests.http.processes import ROOT, ServerProcess, running
 from tests.pool.relay import Relay

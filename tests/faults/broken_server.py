@@ -20,7 +20,7 @@ from tests.faults.broken_effects import EFFECT_DEFECTS
 from tests.http import edge_server
 
 # What is broken need not be what its types say.
-_APPS: Any = importlib.import_module("proxy.apps")
+_APPS: Any = importlib.import_module("proxy.app.app")
 _CACHE: Any = importlib.import_module("proxy.cache.response_cache")
 _APPLIED: Any = importlib.import_module("proxy.cache.applied")
 _KEY: Any = importlib.import_module("proxy.cache.key")
@@ -128,7 +128,7 @@ def _rights_for_good() -> None:
     """What was allowed once is allowed for ever."""
     _RIGHTS.known = lambda *_: True
 
-    async def holding(self: Any) -> Any:
+    async def holding(self: Any, *_: object) -> Any:
         self.until = float("inf")
         return self.in_use
 

@@ -33,8 +33,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from pool.embedded import EmbeddedPostgres
 from proxy.cache.trigger_sql import trigger_script, watched
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.model import QualifiedName
 from tests.cache.conftest import load
 from tests.cache.rights_changes import KINDS
@@ -49,10 +49,11 @@ from tests.faults.differential_people import (
     notification_delays,
 )
 from tests.faults.differential_rights import BOUND, Keeper
+from tests.faults.verdicts import tell, try_defects
 from tests.http.processes import ServerProcess, running
 
 _CHANNEL: Final = "pgrst_cache"
-_ENOUGH: Final = 3000
+_ENOUGH: Final = 10_000
 """Operations within which every defect has to be noticed."""
 
 
@@ -93,8 +94,14 @@ def differential(
             stack.enter_context(_server(database, scratch / f"{name}.conf", workers, defect))
             for name, workers in (("one", 2), ("other", 1))
         ]
-        # Each defect of rights shows in the changes of one kind.
-        rounds = len(KINDS) if defect in OF_RIGHTS else 1
+        rounds = 1
+        if defect in OF_RIGHTS:
+            # Each shows in the changes of one kind; and not where others write what ends the
+            # use of all that is kept.
+            rounds, operations = len(KINDS), 0
+        elif defect is not None:
+            # A change of rights ends that, too.
+            rounds = 0
         verdict = asyncio.run(
             _run(database, servers, operations, people, seed, samples, rounds)
         )
@@ -192,7 +199,8 @@ async def _run(
             for person in living:
                 group.create_task(person.live(operations))
             group.create_task(outsider.live(living))
-            group.create_task(keeper.live(living, rounds))
+            if rounds:
+                group.create_task(keeper.live(living, rounds))
         seconds = time.perf_counter() - began
         quiet, quiet_outside = [], []
         if not log.wrong and samples:
@@ -225,19 +233,6 @@ def _delays(name: str, seconds: Sequence[float]) -> str:
     )
 
 
-def _try_defects(people: int, seed: int) -> int:
-    """Whether each defect is noticed; the number of those that are not."""
-    missed = 0
-    for defect in DEFECTS:
-        verdict = differential(operations=_ENOUGH, people=people, seed=seed, defect=defect)
-        missed += not verdict.wrong
-        outcome = "noticed" if verdict.wrong else "NOT NOTICED"
-        print(f"{defect}: {outcome} after {verdict.operations} operations", flush=True)
-        for line in verdict.wrong[:1]:
-            print("  " + line.partition("\n")[0], flush=True)
-    return missed
-
-
 def main() -> int:
     """Run it and print what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -248,7 +243,13 @@ def main() -> int:
     parser.add_argument("--defect", choices=[*DEFECTS, "all"])
     options = parser.parse_args()
     if options.defect == "all":
-        return _try_defects(options.people, options.seed)
+        people, seed = options.people, options.seed
+
+        def run(defect: str) -> tuple[int, Sequence[str]]:
+            found = differential(operations=_ENOUGH, people=people, seed=seed, defect=defect)
+            return found.operations, found.wrong
+
+        return try_defects(DEFECTS, run, "operations")
     verdict = differential(
         operations=options.operations,
         people=options.people,
@@ -267,10 +268,7 @@ def main() -> int:
     print(_delays("the same on idle servers", verdict.quiet_delays))
     print(_delays("both show a write of another program after", verdict.outside_delays))
     print(_delays("the same on idle servers", verdict.quiet_outside_delays))
-    print(f"{len(verdict.wrong)} wrong answers")
-    for line in verdict.wrong[:5]:
-        print(line)
-    return 1 if verdict.wrong else 0
+    return tell(verdict.wrong, "wrong answers")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, TypeAlias
 import asyncpg
 import trustme
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.faults.clients import Broken, Http1, Http2
 from tests.http.processes import ServerProcess, running
 
@@ -263,7 +263,6 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 def disconnects(
     *,
     clients: int,
-    engine: str,
     tls: bool = False,
     seed: int = 0,
     size: int = 20,
@@ -282,7 +281,6 @@ def disconnects(
                 "postgres",
                 scratch,
                 clients=clients,
-                engine=engine,
                 tls=tls,
                 seed=seed,
                 size=size,
@@ -297,7 +295,6 @@ def disconnects_from(
     scratch: Path,
     *,
     clients: int,
-    engine: str,
     tls: bool = False,
     seed: int = 0,
     size: int = 20,
@@ -318,7 +315,6 @@ def disconnects_from(
         "db-pre-request": "faults.name_it",
         "server-host": "127.0.0.1",
         "server-port": 0,
-        "server-engine": engine,
         "log-level": "crit",
     }
     authority = None
@@ -368,7 +364,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 when a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.disconnects")
     parser.add_argument("--clients", type=int, default=1000, help="in all (1000)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--tls", action="store_true", help="encrypted")
     parser.add_argument(
         "--light",
@@ -385,17 +380,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     verdict = disconnects(
         clients=options.clients,
-        engine=options.engine,
         tls=options.tls,
         seed=options.seed,
         light=options.light,
         heavy=options.heavy,
     )
     protocol = "TLS" if options.tls else "plain"
-    print(
-        f"{options.clients} clients left, {options.engine}, {protocol};"
-        f" {verdict.caught} queries seen running"
-    )
+    print(f"{options.clients} clients left, {protocol}; {verdict.caught} queries seen running")
     for way, outlived in verdict.outlived.items():
         percentiles = quantiles([1000 * value for value in outlived], n=100)
         print(

@@ -26,7 +26,7 @@ from typing import Final
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SERVER_ROLE
 from tests.bench.server import edgerest, running
@@ -62,8 +62,8 @@ class Crowd:
         return answered and self.served_after and told
 
 
-def crowd(engine: str, *, requests: int, connections: int, streams: int, pool: int) -> Crowd:
-    """Send the requests to a server of this engine with so many database connections."""
+def crowd(*, requests: int, connections: int, streams: int, pool: int) -> Crowd:
+    """Send the requests to a server with so many database connections."""
     with tempfile.TemporaryDirectory(prefix="crowd-") as directory:
         scratch = Path(directory)
         # PostgreSQL does not run as root: its user must get through to its directory.
@@ -71,7 +71,7 @@ def crowd(engine: str, *, requests: int, connections: int, streams: int, pool: i
         with EmbeddedPostgres(scratch / "pg", durable=False) as database:
             asyncio.run(prepare(database))
             dsn = database.dsn_for(DATABASE, SERVER_ROLE)
-            contender = edgerest(dsn, engine, 1, pool=pool, scratch=scratch)
+            contender = edgerest(dsn, 1, pool=pool, scratch=scratch)
             port = contender.port
             with running(contender, scratch) as process:
                 began = time.monotonic()
@@ -80,7 +80,7 @@ def crowd(engine: str, *, requests: int, connections: int, streams: int, pool: i
                 memory = _peak_memory(process)
                 after = httpx.get(f"http://127.0.0.1:{port}{_TARGET}", timeout=10)
             settings = f"db-pool-max-waiting = {_SHORT_QUEUE}\n"
-            contender = edgerest(dsn, engine, 1, pool=pool, scratch=scratch, settings=settings)
+            contender = edgerest(dsn, 1, pool=pool, scratch=scratch, settings=settings)
             with running(contender, scratch):
                 told = asyncio.run(_burst(contender.port))
     statuses = Counter(status for status, _ in took)
@@ -144,33 +144,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--connections", type=int, default=500, help="of HTTP/2 (500)")
     parser.add_argument("--streams", type=int, default=20, help="on each of them (20)")
     parser.add_argument("--pool", type=int, default=10, help="database connections (10)")
-    parser.add_argument("--engine", action="append", choices=["hypercorn", "granian"])
     options = parser.parse_args(arguments)
     if shutil.which("h2load") is None:
         parser.error("h2load (of nghttp2) is not installed")
     well = True
-    for engine in options.engine or ["hypercorn", "granian"]:
-        found = crowd(
-            engine,
-            requests=options.requests,
-            connections=options.connections,
-            streams=options.streams,
-            pool=options.pool,
-        )
-        well = well and found.well
-        statuses = ", ".join(f"{n} times {s}" for s, n in sorted(found.statuses.items()))
-        print(
-            f"{engine}: {statuses or 'no answer'}; {found.unanswered} unanswered;"
-            f" {options.requests / found.seconds:.0f} requests/s;"
-            f" those served took {found.longest:.1f} s at most;"
-            f" peak memory {found.memory:.0f} MiB"
-        )
-        wrong = ", ".join(f"{n} times {what}" for what, n in sorted(found.wrong.items()))
-        print(
-            f"{engine}: of 1000 onto a queue of {_SHORT_QUEUE}, {found.turned_away} were told"
-            f" when to come again; {wrong or 'none was told anything else but 200'}",
-            flush=True,
-        )
+    found = crowd(
+        requests=options.requests,
+        connections=options.connections,
+        streams=options.streams,
+        pool=options.pool,
+    )
+    well = well and found.well
+    statuses = ", ".join(f"{n} times {s}" for s, n in sorted(found.statuses.items()))
+    print(
+        f"{statuses or 'no answer'}; {found.unanswered} unanswered;"
+        f" {options.requests / found.seconds:.0f} requests/s;"
+        f" those served took {found.longest:.1f} s at most;"
+        f" peak memory {found.memory:.0f} MiB"
+    )
+    wrong = ", ".join(f"{n} times {what}" for what, n in sorted(found.wrong.items()))
+    print(
+        f"of 1000 onto a queue of {_SHORT_QUEUE}, {found.turned_away} were told"
+        f" when to come again; {wrong or 'none was told anything else but 200'}",
+        flush=True,
+    )
     return 0 if well else 1
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.bench.__main__ import DATABASE, prepare
 from tests.bench.scenarios import SECRET, SERVER_ROLE
 from tests.bench.server import edgerest, running
@@ -53,7 +53,6 @@ class Round:
 
 
 def compare(
-    engine: str,
     *,
     total: int,
     connections: int,
@@ -71,7 +70,7 @@ def compare(
             asyncio.run(prepare(database))
             dsn = database.dsn_for(DATABASE, SERVER_ROLE)
             settings = f"pool-max-connections = {total}\n{_app('a', dsn)}{_app('b', dsn)}"
-            contender = edgerest(dsn, engine, 1, pool=total, scratch=scratch, settings=settings)
+            contender = edgerest(dsn, 1, pool=total, scratch=scratch, settings=settings)
             port, found = contender.port, []
             with running(contender, scratch, target=f"/b{_TARGET}"):
                 for _ in range(rounds):
@@ -148,36 +147,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=10, help="of B, 1/s (10)")
     parser.add_argument("--seconds", type=float, default=15, help="alone and beside (15)")
     parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
-    parser.add_argument("--engine", action="append", choices=["hypercorn", "granian"])
     options = parser.parse_args(arguments)
     if shutil.which("h2load") is None:
         parser.error("h2load (of nghttp2) is not installed")
     well = True
-    for engine in options.engine or ["hypercorn", "granian"]:
-        rounds = compare(
-            engine,
-            total=options.total,
-            connections=options.connections,
-            streams=options.streams,
-            rate=options.rate,
-            seconds=options.seconds,
-            rounds=options.rounds,
-        )
-        for it in rounds:
-            for name, took in (("alone", it.alone), ("beside A", it.beside)):
-                print(
-                    f"{engine}: B {name}: p50 {took.p50:.1f} ms, p99 {took.p99:.1f} ms,"
-                    f" worst {took.worst:.1f} ms"
-                )
+    rounds = compare(
+        total=options.total,
+        connections=options.connections,
+        streams=options.streams,
+        rate=options.rate,
+        seconds=options.seconds,
+        rounds=options.rounds,
+    )
+    for it in rounds:
+        for name, took in (("alone", it.alone), ("beside A", it.beside)):
             print(
-                f"{engine}: A {options.connections * options.streams} in flight,"
-                f" {it.noise:.0f} answers/s; {it.wrong} of B's were not 200;"
-                f" p99 ratio {it.ratio:.2f}",
-                flush=True,
+                f"B {name}: p50 {took.p50:.1f} ms, p99 {took.p99:.1f} ms,"
+                f" worst {took.worst:.1f} ms"
             )
-        ratio = statistics.median(it.ratio for it in rounds)
-        print(f"{engine}: median p99 ratio {ratio:.2f} (goal: at most {GOAL:g})", flush=True)
-        well = well and ratio <= GOAL and not any(it.wrong for it in rounds)
+        print(
+            f"A {options.connections * options.streams} in flight,"
+            f" {it.noise:.0f} answers/s; {it.wrong} of B's were not 200;"
+            f" p99 ratio {it.ratio:.2f}",
+            flush=True,
+        )
+    ratio = statistics.median(it.ratio for it in rounds)
+    print(f"median p99 ratio {ratio:.2f} (goal: at most {GOAL:g})", flush=True)
+    well = well and ratio <= GOAL and not any(it.wrong for it in rounds)
     return 0 if well else 1
 
 

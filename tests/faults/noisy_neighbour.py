@@ -20,8 +20,8 @@ from typing import Final
 import uvloop
 
 from pool import Budget, Pool, Statement, Transaction
-from pool.embedded import EmbeddedPostgres
 from pool.pace import PER_TURN, Pace
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.collector import out_of_the_way
 
 GOAL: Final = 3.0

@@ -30,9 +30,9 @@ from typing import Final
 import asyncpg
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.ports import free_port
 
 _SERVER_SESSIONS: Final = 5

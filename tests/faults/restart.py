@@ -29,7 +29,7 @@ from typing import Final
 import asyncpg
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
 
 _SCHEMA: Final = """

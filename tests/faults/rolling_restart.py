@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.faults.clients import Answer, Broken, Http1, Http2, Unprocessed
 from tests.faults.disconnects import SCHEMA
@@ -163,7 +163,6 @@ def rolling_restart(
     *,
     restarts: int,
     clients: int,
-    engine: str,
     between: float = 0.5,
     seed: int = 0,
 ) -> Verdict:
@@ -178,7 +177,6 @@ def rolling_restart(
         "server-host": "127.0.0.1",
         "server-port": port,
         "server-reuseport": True,
-        "server-engine": engine,
         "log-level": "crit",
     }
     config = scratch / "rolling.conf"
@@ -193,7 +191,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.rolling_restart")
     parser.add_argument("--restarts", type=int, default=10, help="of the server (10)")
     parser.add_argument("--clients", type=int, default=8, help="of each kind (8)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--seed", type=int, default=0, help="of what is asked (0)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="rolling-") as directory:
@@ -206,11 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 scratch,
                 restarts=options.restarts,
                 clients=options.clients,
-                engine=options.engine,
                 seed=options.seed,
             )
     print(
-        f"{verdict.restarts} restarts, {options.engine}; the longest took"
+        f"{verdict.restarts} restarts; the longest took"
         f" {verdict.longest_stop:.1f} s from SIGTERM to the end"
     )
     for kind in KINDS:

@@ -23,7 +23,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.http.processes import ServerProcess, running
 
 _SCHEMA = """

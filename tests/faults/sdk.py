@@ -22,10 +22,11 @@ import h11
 import jwt
 
 from edge_client import AsyncEdgeClient, EdgeError, Retry, Timeout
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import SECRET, SHOP, execute
 from tests.http.processes import running
 from tests.loopback import LoopbackServer
+from tests.roles import ROLES
 
 SHARE = 0.05
 DEADLINE = 10.0
@@ -217,7 +218,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as data,
         EmbeddedPostgres(Path(data), durable=False) as postgres,
     ):
-        asyncio.run(execute(postgres.dsn, SHOP.read_text()))
+        asyncio.run(execute(postgres.dsn, ROLES + SHOP.read_text()))
         config = Path(directory, "edge.conf")
         dsn = postgres.dsn_for("postgres", "authenticator")
         config.write_text(

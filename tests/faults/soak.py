@@ -18,14 +18,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import asyncpg
 import uvloop
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import execute
 from tests.faults.clients import Broken, Http1, Http2
 from tests.faults.disconnects import SCHEMA
@@ -50,15 +50,37 @@ where usename = 'faults_server' and xact_start is not null
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the server holds at a checkpoint, `requests` after the start. `memory`: resident
-    bytes; `objects`: those of the garbage collector."""
+class Holding:
+    """What a server holds. `memory`: resident bytes; `objects`: those of the garbage
+    collector."""
 
-    requests: int
     memory: int
     files: int
     tasks: int
     objects: int
+
+
+async def look(server: ServerProcess, reports: Path) -> Holding:
+    """What a `tests.faults.soak_server` that reports there holds now."""
+    reader, writer = await asyncio.open_unix_connection(reports)
+    told = json.loads(await reader.read())
+    writer.close()
+    process = Path(f"/proc/{server.pid}")
+    status = (process / "status").read_text()
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return Holding(
+        memory=int(resident.split()[1]) * 1024,
+        files=len(list((process / "fd").iterdir())),
+        tasks=told["tasks"],
+        objects=told["objects"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Holding):
+    """What the server holds at a checkpoint, `requests` after the start."""
+
+    requests: int
     connections: int
     open_transactions: int
     rate: float
@@ -171,18 +193,9 @@ class Soak:
         async with asyncio.timeout(30):
             while await self._admin.fetchval(_OPEN_SQL):  # noqa: ASYNC110 -- no event tells
                 await asyncio.sleep(0.05)
-        reader, writer = await asyncio.open_unix_connection(self._reports)
-        told = json.loads(await reader.read())
-        writer.close()
-        process = Path(f"/proc/{self._server.pid}")
-        status = (process / "status").read_text()
-        resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return Held(
+            **asdict(await look(self._server, self._reports)),
             requests=requests,
-            memory=int(resident.split()[1]) * 1024,
-            files=len(list((process / "fd").iterdir())),
-            tasks=told["tasks"],
-            objects=told["objects"],
             connections=await self._admin.fetchval(_CONNECTIONS_SQL),
             open_transactions=await self._admin.fetchval(_OPEN_SQL),
             rate=rate,
@@ -218,7 +231,6 @@ def soak(
     scratch: Path,
     *,
     requests: int,
-    engine: str,
     seed: int = 0,
 ) -> Verdict:
     """Run the whole against an empty `database`."""
@@ -230,7 +242,6 @@ def soak(
         "db-pool": _POOL,
         "server-host": "127.0.0.1",
         "server-port": 0,
-        "server-engine": engine,
         "log-level": "crit",
     }
     config, reports = scratch / "soak.conf", scratch / "soak.sock"
@@ -259,7 +270,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 when something was left."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak")
     parser.add_argument("--requests", type=int, default=200_000, help="in all (200000)")
-    parser.add_argument("--engine", choices=("hypercorn", "granian"), default="hypercorn")
     parser.add_argument("--seed", type=int, default=0, help="of what is asked (0)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
@@ -271,10 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "postgres",
                 scratch,
                 requests=options.requests,
-                engine=options.engine,
                 seed=options.seed,
             )
-    print(f"{options.engine}: how requests ended: {dict(verdict.ended)}")
+    print(f"how requests ended: {dict(verdict.ended)}")
     print("requests  memory/MB  files  tasks  objects  connections  requests/s")
     for held in verdict.held:
         print(

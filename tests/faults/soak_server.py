@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from proxy.engines.runner import Listening
-from proxy.server import serve
+from proxy.server.serve import serve
 from proxy.settings import load_settings
 
 
@@ -31,7 +31,7 @@ def main() -> int:
         sys.stdout.write(json.dumps({"main": listening.main, "admin": listening.admin}) + "\n")
         sys.stdout.flush()
 
-    return serve(loaded, on_ready=on_ready)
+    return serve(loaded, on_ready=on_ready, reread=lambda: load_settings(config, os.environ))
 
 
 async def _report(path: str) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.faults.noisy_neighbour import compare
 
 

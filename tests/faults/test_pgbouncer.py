@@ -14,8 +14,8 @@ import pytest
 from pool import Pool
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.model import Statement, Transaction
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.faults.pgbouncer import bouncer, run
 

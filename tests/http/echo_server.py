@@ -1,6 +1,6 @@
 """A server whose application tells what reached it, to test everything around it.
 
-Run as `python -m tests.http.echo_server '{"engine": "hypercorn", …}'`; prints its
+Run as `python -m tests.http.echo_server '{"admin": true, …}'`; prints its
 addresses as one line of JSON once it listens.
 
 /            what came, as JSON
@@ -9,6 +9,10 @@ addresses as one line of JSON once it listens.
 /big?N       N bytes
 /pid         the process that answers
 /boom        raises
+/stream?N    N pieces of 64 KiB, of unknown length together
+/drip?N      N pieces of a byte, 20 ms apart; N,fails raises then, N,hangs waits, N,late is late
+/streamed?N  the pieces made, once N of the streams were closed
+/memory      the most memory that the process had, in KiB
 /status?N    this status, with a Content-Length and a body of four bytes
 /odd?HEX     a response header `x-odd` with these bytes
 """
@@ -19,18 +23,20 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from proxy.cors import CorsPolicy
-from proxy.data_plane import Answer, EdgeOptions, Limits
 from proxy.engines.model import EngineOptions
 from proxy.engines.runner import Address, Listening, ServerOptions, run_server
 from proxy.engines.sockets import ServerError
-from proxy.record import Record
+from proxy.http.cors import CorsPolicy
+from proxy.http.data_plane import Answer, EdgeOptions, Limits
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
-from proxy.response.model import Response
+from proxy.response.model import Response, Stream
 
 
 class Echo:
@@ -38,6 +44,8 @@ class Echo:
         self.ready = False
         self.waits = 0
         self.cancelled = 0
+        self.streamed = 0
+        self.closed = 0
         self.changed = asyncio.Condition()
 
     async def start(self) -> None:
@@ -65,16 +73,42 @@ class Echo:
                 return _text(str(self.cancelled))
             case b"/big":
                 return Response(200, (), b"x" * int(argument))
+            case b"/stream":
+                return Response(
+                    200, (), stream=Stream(self.pieces(int(argument), b"x" * 65536))
+                )
+            case b"/drip":
+                count, _, then = argument.partition(",")
+                drips = self.pieces(int(count), b".", 0.02, then)
+                late = asyncio.get_running_loop().time() + 0.5 if then == "late" else None
+                return Response(200, (), stream=Stream(drips, late))
+            case b"/streamed":
+                async with self.changed:
+                    await self.changed.wait_for(lambda: self.closed >= int(argument))
+                return _text(str(self.streamed))
+            case b"/memory":
+                return _text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
             case b"/pid":
                 return _text(str(os.getpid()))
-            case b"/boom":
-                raise RuntimeError("a secret of the inside")
-            case b"/status":
-                return Response(int(argument), ((b"Content-Length", b"4"),), b"body")
-            case b"/odd":
-                return Response(200, ((b"X-Odd", bytes.fromhex(argument)),), b"odd")
             case _:
-                return _text(json.dumps(_described(request)))
+                return _simple(request, argument)
+
+    async def pieces(
+        self, count: int, piece: bytes, pause: float = 0, then: str = ""
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            for _ in range(count):
+                await asyncio.sleep(pause)
+                self.streamed += 1
+                yield piece
+            if then == "fails":
+                raise RuntimeError("a secret of the inside")
+            if then:
+                await asyncio.sleep(60)
+        finally:
+            async with self.changed:
+                self.closed += 1
+                self.changed.notify_all()
 
     async def wait(self, seconds: float) -> Response:
         async with self.changed:
@@ -88,6 +122,20 @@ class Echo:
                 self.changed.notify_all()
             raise
         return _text("waited")
+
+
+def _simple(request: HttpRequest, argument: str) -> Response:
+    match request.path:
+        case b"/memory":
+            return _text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+        case b"/boom":
+            raise RuntimeError("a secret of the inside")
+        case b"/status":
+            return Response(int(argument), ((b"Content-Length", b"4"),), b"body")
+        case b"/odd":
+            return Response(200, ((b"X-Odd", bytes.fromhex(argument)),), b"odd")
+        case _:
+            return _text(json.dumps(_described(request)))
 
 
 def _text(text: str) -> Response:
@@ -115,7 +163,6 @@ def options_from(given: dict[str, Any]) -> ServerOptions:
             reuse_port=given.get("reuse_port", False),
         ),
         admin=Address(host="127.0.0.1", port=0) if given.get("admin") else None,
-        engine=given.get("engine", "hypercorn"),
         workers=given.get("workers", 1),
         engine_options=EngineOptions(
             idle_timeout=given.get("idle_timeout", 30.0),

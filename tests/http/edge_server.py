@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from proxy.engines.runner import Listening
-from proxy.server import serve
+from proxy.server.serve import serve
 from proxy.settings import load_settings
 
 

@@ -1,21 +1,5 @@
 -- A small shop, with one of everything that requests can meet. Loaded by a superuser into
--- a database of its own; roles belong to the whole server, so they may exist already.
-
-do $$
-declare
-    wanted text;
-begin
-    foreach wanted in array array['web_anon', 'web_user', 'web_auditor'] loop
-        if not exists (select from pg_roles where rolname = wanted) then
-            execute format('create role %I nologin', wanted);
-        end if;
-    end loop;
-    if not exists (select from pg_roles where rolname = 'authenticator') then
-        create role authenticator login noinherit;
-    end if;
-end
-$$;
-grant web_anon, web_user, web_auditor to authenticator;
+-- a database of its own.
 
 create schema api;
 create schema audit;

@@ -14,10 +14,10 @@ from tests.http.wire import H2Client, exchange, read_all
 MAX_BODY = 200_000
 
 
-@pytest.fixture(scope="module", params=("hypercorn", "granian"))
-def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
     limits = {"max_url": 61_000, "max_body": MAX_BODY, "body_timeout": 0.3}
-    with echo_server(engine=request.param, **limits) as server:
+    with echo_server(**limits) as server:
         yield server
 
 

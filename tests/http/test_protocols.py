@@ -17,12 +17,10 @@ import trustme
 from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client, exchange
 
-ENGINES = ("hypercorn", "granian")
 
-
-@pytest.fixture(scope="module", params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
-    with echo_server(engine=request.param, admin=True) as server:
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with echo_server(admin=True) as server:
         yield server
 
 
@@ -66,9 +64,8 @@ def test_many_requests_share_a_connection(server: ServerProcess, version: str) -
     assert answers == [str(n) for n in range(50)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_idle_connections_keep_nobody_out(engine: str) -> None:
-    with echo_server(engine=engine) as server, contextlib.ExitStack() as stack:
+def test_idle_connections_keep_nobody_out() -> None:
+    with echo_server() as server, contextlib.ExitStack() as stack:
         for _ in range(300):
             address = server.host, server.port
             sock = stack.enter_context(socket.create_connection(address, timeout=20))
@@ -182,15 +179,14 @@ def test_options_for_the_server_as_a_whole(server: ServerProcess) -> None:
     assert b"allow: OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE" in reply
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_tls_negotiates_http2(tmp_path: Path, engine: str) -> None:
+def test_tls_negotiates_http2(tmp_path: Path) -> None:
     authority = trustme.CA()
     pem = tmp_path / "server.pem"
     certificate = authority.issue_cert("localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(pem)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with echo_server(engine=engine, cert=str(pem)) as server:
+    with echo_server(cert=str(pem)) as server:
         for http2, version in ((True, "HTTP/2"), (False, "HTTP/1.1")):
             with httpx.Client(http2=http2, verify=context) as client:
                 response = client.get(f"{server.tls_url}/")
@@ -203,10 +199,34 @@ def test_tls_negotiates_http2(tmp_path: Path, engine: str) -> None:
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_unix_socket_serves_and_is_removed(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+def test_tls_sessions_are_resumed(tmp_path: Path, protocol: str) -> None:
+    authority = trustme.CA()
+    pem = tmp_path / "server.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(pem)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.set_alpn_protocols([protocol])
+    session, resumed = None, []
+    with echo_server(cert=str(pem)) as server:
+        for _ in range(3):
+            plain = socket.create_connection((server.host, server.port), timeout=30)
+            with context.wrap_socket(
+                plain, server_hostname="localhost", session=session
+            ) as plug:
+                assert plug.selected_alpn_protocol() == protocol
+                if protocol == "http/1.1":
+                    plug.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                # The ticket comes before the first bytes (RFC 8446, 4.6.1).
+                assert plug.recv(65_536)
+                resumed.append(plug.session_reused)
+                session = plug.session
+    assert resumed == [False, True, True]
+
+
+def test_a_unix_socket_serves_and_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "edge.sock"
-    with echo_server(engine=engine, unix_socket=str(path)) as server:
+    with echo_server(unix_socket=str(path)) as server:
         assert server.address == str(path)
         assert path.stat().st_mode & 0o777 == 0o660
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:

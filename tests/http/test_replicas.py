@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,13 +14,15 @@ import pytest
 
 from edge_client.settings import CONSISTENCY_HEADER
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
-from proxy.commands.check import check_database
+from proxy.cli.check import check_database
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.request.request_headers import RequestHeaders
 from proxy.settings import Settings
 from tests.conftest import SHOP, MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
 from tests.pool.standby import pair
+from tests.roles import ROLES
+from tests.waiting import eventually
 
 Pair = tuple[EmbeddedPostgres, EmbeddedPostgres]
 
@@ -38,7 +39,7 @@ def servers() -> Iterator[Pair]:
         tempfile.TemporaryDirectory(prefix="edgerest-test-") as scratch,
         pair(Path(scratch)) as both,
     ):
-        asyncio.run(execute(both[0].dsn, SHOP.read_text() + _WHERE))
+        asyncio.run(execute(both[0].dsn, ROLES + SHOP.read_text() + _WHERE))
         yield both
 
 
@@ -63,7 +64,7 @@ def replicated(
 @pytest.fixture
 def client(replicated: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=replicated.url) as client:
-        until(lambda: on_replica(client))
+        eventually(lambda: on_replica(client))
         yield client
 
 
@@ -72,13 +73,6 @@ def on_replica(client: httpx.Client, token: str | None = None) -> bool:
     response = client.get("/rpc/where_am_i", headers=headers)
     assert response.status_code == 200, response.text
     return bool(response.json())
-
-
-def until(fact: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 def test_who_wrote_sees_it_while_the_replica_stands_still(
@@ -101,7 +95,7 @@ def test_who_wrote_sees_it_while_the_replica_stands_still(
         assert on_replica(client)
     finally:
         asyncio.run(execute(servers[1].dsn, "select pg_wal_replay_resume()"))
-    until(lambda: on_replica(client, seen))
+    eventually(lambda: on_replica(client, seen))
     response = client.delete(where, headers=token())
     assert CONSISTENCY_HEADER in response.headers
 
@@ -156,18 +150,18 @@ def test_the_replicas_end_fails_no_read(servers: Pair, client: httpx.Client) -> 
     standby = servers[1]
     assert standby.pid is not None
     os.kill(standby.pid, signal.SIGKILL)
-    until(lambda: not on_replica(client))
+    eventually(lambda: not on_replica(client))
     standby.stop()
     for _ in range(50):
         assert not on_replica(client)
     standby.start()
-    until(lambda: on_replica(client))
+    eventually(lambda: on_replica(client))
 
 
 def test_the_metrics_tell_of_replicas(replicated: ServerProcess, client: httpx.Client) -> None:
     transport = httpx.HTTPTransport(uds=replicated.admin)
     with httpx.Client(transport=transport, base_url="http://admin") as admin:
-        until(lambda: "edgerest_db_replicas_fit 1" in admin.get("/metrics").text)
+        eventually(lambda: "edgerest_db_replicas_fit 1" in admin.get("/metrics").text)
         page = admin.get("/metrics").text
     assert "edgerest_db_replicas 1" in page
     reads = next(

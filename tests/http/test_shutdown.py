@@ -13,13 +13,7 @@ import pytest
 from tests.faults.clients import Http1, Http2, Unprocessed
 from tests.http.processes import ServerProcess, echo_server
 from tests.http.wire import H2Client
-
-ENGINES = ("hypercorn", "granian")
-
-
-def wait_until_refused(server: ServerProcess) -> None:
-    while not refuses_connections(server):
-        pass
+from tests.waiting import eventually
 
 
 def refuses_connections(server: ServerProcess) -> bool:
@@ -30,22 +24,16 @@ def refuses_connections(server: ServerProcess) -> bool:
     return False
 
 
-# Granian announces the end with GOAWAY and PING, which httpx's HTTP/2 takes for an error.
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(
-    "engine, versions", [("hypercorn", (False, True)), ("granian", (False, False))]
-)
-def test_a_request_in_flight_is_finished(
-    engine: str, versions: tuple[bool, ...], number: int
-) -> None:
-    with echo_server(engine=engine) as server:
+def test_a_request_in_flight_is_finished(number: int) -> None:
+    with echo_server() as server:
         answers: list[httpx.Response] = []
 
         def wait(http2: bool) -> None:
             with httpx.Client(http1=not http2, http2=http2) as client:
                 answers.append(client.get(f"{server.url}/wait?0.7", timeout=20))
 
-        threads = [threading.Thread(target=wait, args=(http2,)) for http2 in versions]
+        threads = [threading.Thread(target=wait, args=(http2,)) for http2 in (False, True)]
         for thread in threads:
             thread.start()
         assert httpx.get(f"{server.url}/waiting?2", timeout=20).status_code == 200
@@ -105,15 +93,14 @@ async def test_a_request_on_an_idle_http1_connection_is_not_lost() -> None:
         client = await Http1.connect(server.host, server.port)
         assert (await client.request("GET", "/")).status == 200
         server.signal()
-        await asyncio.to_thread(wait_until_refused, server)
+        await asyncio.to_thread(eventually, lambda: refuses_connections(server))
         answer = await client.request("GET", "/")
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert (await asyncio.to_thread(server.wait))[0] == 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_admin_server_says_at_once_that_the_end_is_near(engine: str) -> None:
-    with echo_server(engine=engine, admin=True, drain_delay=60.0) as server:
+def test_the_admin_server_says_at_once_that_the_end_is_near() -> None:
+    with echo_server(admin=True, drain_delay=60.0) as server:
         ready = f"http://{server.admin}/ready"
         assert httpx.get(ready).status_code == 200
         server.signal()
@@ -128,9 +115,8 @@ def test_the_admin_server_says_at_once_that_the_end_is_near(engine: str) -> None
         assert server.wait()[0] == 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_connections_are_refused_while_the_rest_is_finished(engine: str) -> None:
-    with echo_server(engine=engine) as server:
+def test_connections_are_refused_while_the_rest_is_finished() -> None:
+    with echo_server() as server:
         answers: list[httpx.Response] = []
         url = f"{server.url}/wait?2"
         thread = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=20)))
@@ -143,9 +129,8 @@ def test_connections_are_refused_while_the_rest_is_finished(engine: str) -> None
         assert answers[0].text == "waited"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_outlasts_the_drain_timeout_is_cut_off(engine: str) -> None:
-    with echo_server(engine=engine, drain_timeout=0.3) as server:
+def test_what_outlasts_the_drain_timeout_is_cut_off() -> None:
+    with echo_server(drain_timeout=0.3) as server:
         with H2Client((server.host, server.port)) as client:
             client.request("GET", "/wait?60")
             assert client.get("/waiting?1").status == 200
@@ -156,13 +141,10 @@ def test_what_outlasts_the_drain_timeout_is_cut_off(engine: str) -> None:
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize(
-    "engine, versions", [("hypercorn", (False, True)), ("granian", (False,))]
-)
-def test_idle_connections_do_not_delay_the_end(engine: str, versions: tuple[bool, ...]) -> None:
+def test_idle_connections_do_not_delay_the_end() -> None:
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(echo_server(engine=engine, drain_timeout=30.0))
-        for http2 in versions:
+        server = stack.enter_context(echo_server(drain_timeout=30.0))
+        for http2 in (False, True):
             client = stack.enter_context(httpx.Client(http1=not http2, http2=http2))
             assert client.get(server.url).status_code == 200
         server.signal()

@@ -14,8 +14,6 @@ import pytest
 from proxy.engines.sockets import ServerError, bind_tcp
 from tests.http.processes import ServerProcess, echo_server
 
-ENGINES = ("hypercorn", "granian")
-
 
 def workers_of(server: ServerProcess, count: int) -> set[int]:
     """The processes that answer, once `count` of them have."""
@@ -33,9 +31,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_every_worker_serves_and_ends(engine: str) -> None:
-    with echo_server(engine=engine, workers=2, admin=True) as server:
+def test_every_worker_serves_and_ends() -> None:
+    with echo_server(workers=2, admin=True) as server:
         workers = workers_of(server, 2)
         assert len(workers) == 2
         assert httpx.get(f"http://{server.admin}/ready").status_code == 200
@@ -46,10 +43,9 @@ def test_every_worker_serves_and_ends(engine: str) -> None:
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_connections_are_shared_out_among_the_workers(engine: str) -> None:
+def test_connections_are_shared_out_among_the_workers() -> None:
     """Also those that come all at once, which one worker alone could take in."""
-    with echo_server(engine=engine, workers=2) as server, ExitStack() as stack:
+    with echo_server(workers=2) as server, ExitStack() as stack:
         workers_of(server, 2)
         sockets = []
         for _ in range(64):

@@ -94,13 +94,14 @@ class H2Client:
         body: bytes | None = None,
         *,
         end: bool = True,
+        authority: str = "localhost",
     ) -> int:
         """Sends a request; with `end` unset the stream stays open for more.
 
         An empty `path` is none, as CONNECT has it. Returns the stream."""
         stream = self.connection.get_next_available_stream_id()
         target = [(":path", path), (":scheme", "http")] if path else []
-        head = [(":method", method), *target, (":authority", "localhost"), *(headers or [])]
+        head = [(":method", method), *target, (":authority", authority), *(headers or [])]
         self.connection.send_headers(stream, head, end_stream=end and body is None)
         if body is not None:
             self.connection.send_data(stream, body, end_stream=end)

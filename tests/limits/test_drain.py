@@ -7,15 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import httpx
-import pytest
 
 from tests.limits.conftest import Serve
 from tests.waiting import until
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
 async def test_late_queries_end_with_the_server(
-    serve: Serve, running: Callable[[], Awaitable[int]], engine: str
+    serve: Serve, running: Callable[[], Awaitable[int]]
 ) -> None:
     async def runs() -> bool:
         return await running() == 1
@@ -23,7 +21,7 @@ async def test_late_queries_end_with_the_server(
     async def ended() -> bool:
         return await running() == 0
 
-    with serve(server_engine=engine, server_drain_timeout=0.3) as server:
+    with serve(server_drain_timeout=0.3) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             asked = asyncio.create_task(client.get("/rpc/nap?seconds=60"))
             await until(runs)

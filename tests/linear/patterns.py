@@ -58,12 +58,18 @@ def sources() -> Mapping[str, ast.Module]:
     return trees
 
 
+@cache
+def _nodes(name: str) -> tuple[ast.AST, ...]:
+    """Everything in a module's tree; walking it is what takes the time."""
+    return tuple(ast.walk(sources()[name]))
+
+
 def patterns() -> list[Used]:
     """All compiled patterns that the modules, their classes and their containers hold."""
     methods = _methods_by_name()
     found: dict[int, Used] = {}
-    for name, tree in sources().items():
-        module = _imported(name, tree)
+    for name in sources():
+        module = _imported(name)
         for attribute, pattern in _held(module) if module else ():
             used = methods.get((_home(name, attribute), attribute)) or METHODS
             known = found.get(id(pattern))
@@ -74,19 +80,19 @@ def patterns() -> list[Used]:
 
 def misplaced() -> Iterator[str]:
     """Uses of `re` that `patterns()` can't see: in functions, or in what can't be imported."""
-    for name, tree in sources().items():
+    for name in sources():
         functions = [
             node
-            for node in ast.walk(tree)
+            for node in _nodes(name)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         ]
         inside = {id(node) for function in functions for node in _body_of(function)}
-        for node in ast.walk(tree):
+        for node in _nodes(name):
             if isinstance(node, ast.ImportFrom) and node.module in ("re", "regex"):
                 yield f"{name}:{node.lineno} imports from {node.module}"
             if isinstance(node, ast.Call) and _is_of_re(node.func):
                 called = ast.unparse(node.func)
-                unseen = id(node) in inside or _imported(name, tree) is None
+                unseen = id(node) in inside or _imported(name) is None
                 if unseen or called not in ("re.compile", "re.escape"):
                     yield f"{name}:{node.lineno} calls {called}"
 
@@ -106,10 +112,11 @@ def _is_of_re(node: ast.expr) -> bool:
     )
 
 
-def _imported(name: str, tree: ast.Module) -> ModuleType | None:
+@cache
+def _imported(name: str) -> ModuleType | None:
     needed = {
         (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
-        for node in ast.walk(tree)
+        for node in _nodes(name)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
@@ -146,9 +153,9 @@ def _methods_by_name() -> Mapping[tuple[str, str], frozenset[str]]:
     """By the home and name of a global: what is asked of it. One that is handed on as it
     is may be asked everything."""
     asked: dict[tuple[str, str], set[str]] = {}
-    for module, tree in sources().items():
-        plain = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        for node in ast.walk(tree):
+    for module in sources():
+        plain = {id(node.value) for node in _nodes(module) if isinstance(node, ast.Attribute)}
+        for node in _nodes(module):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 key = _home(module, node.value.id), node.value.id
                 asked.setdefault(key, set()).add(node.attr)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.aside import aside
 from proxy.errors import ApiError
 from proxy.plan.call import _direct
+from proxy.prepared.worker_threads import aside
 from proxy.request import csv_body, json_body, query_string
 from proxy.request.csv_body import csv_to_json
 from proxy.request.json_body import names_of_object, names_of_rows

@@ -1,20 +1,5 @@
 -- What the tests of logs, metrics and traces ask for.
 
-do $$
-begin
-    if not exists (select from pg_roles where rolname = 'web_anon') then
-        create role web_anon nologin;
-    end if;
-    if not exists (select from pg_roles where rolname = 'web_user') then
-        create role web_user nologin;
-    end if;
-    if not exists (select from pg_roles where rolname = 'authenticator') then
-        create role authenticator login noinherit;
-    end if;
-end
-$$;
-grant web_anon, web_user to authenticator;
-
 create schema api;
 grant usage on schema api to web_anon, web_user;
 create table api.items (id integer primary key, name text);

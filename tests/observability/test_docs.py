@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.admin import ENDPOINTS, VIEW_ENDPOINTS
+from proxy.admin.server import ENDPOINTS, VIEW_ENDPOINTS
 from proxy.observability.exposition import BUILD_INFO, WORKERS
 from proxy.observability.logs import FIELDS, LOWEST_STATUS, SQL_FIELD
 from proxy.observability.metrics import METRICS, SECONDS, Described

@@ -19,7 +19,7 @@ from proxy.auth.token_cache import TokenCacheCounts
 from proxy.observability.board import Board, Meter
 from proxy.observability.exposition import Exposition
 from proxy.observability.metrics import CELLS, METRICS, OFFSETS, SECONDS, Levels
-from proxy.record import Record
+from proxy.observability.record import Record
 from proxy.response.model import Response
 from proxy.schema_cache.load import SchemaLoads
 from tests.conftest import MakeToken
@@ -285,11 +285,8 @@ def test_clients_that_leave_are_counted(serve: Serve, tmp_path: Path, ask_admin:
         assert now("pgrst_db_pool_waiting") == 0
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
-def test_one_page_shows_all_workers(
-    serve: Serve, tmp_path: Path, ask_admin: Ask, engine: str
-) -> None:
-    settings = {"server_engine": engine, "server_workers": 2, "db_pool": 1}
+def test_one_page_shows_all_workers(serve: Serve, tmp_path: Path, ask_admin: Ask) -> None:
+    settings = {"server_workers": 2, "db_pool": 1}
     with serve(admin_server_unix_socket=str(tmp_path / "admin"), **settings) as server:
         asked = 0
         backends: set[int] = set()

@@ -23,12 +23,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
-from proxy.app import EdgeApp
-from proxy.apps import App
-from proxy.data_plane import EdgeOptions
+from proxy.app.app import App
+from proxy.app.front import EdgeApp
 from proxy.engines.sockets import ServerError
-from proxy.observability.telemetry import Telemetry
+from proxy.http.data_plane import EdgeOptions
 from proxy.observability.tracing import GOODBYE, Tracing
+from proxy.server.telemetry import Telemetry
 from proxy.settings import Settings
 from tests.http.processes import ROOT
 from tests.observability.conftest import Serve
@@ -239,7 +239,7 @@ def test_without_the_extra_tracing_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_nothing_of_it_is_loaded_when_it_is_off() -> None:
-    script = "import sys, proxy.server; sys.exit('opentelemetry' in sys.modules)"
+    script = "import sys, proxy.server.serve; sys.exit('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 

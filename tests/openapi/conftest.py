@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
-from proxy.demo import data
+from proxy.cli.demo import data
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeDatabase, StartEdge, execute
 from tests.http.processes import ServerProcess
 

@@ -1,13 +1,5 @@
 -- Whatever a description must cope with: every type of PostgreSQL's own, its arrays, types of
 -- the user's making, names that no URL or component likes, functions of every shape.
-do $$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then create role authenticator login noinherit; end if;
-end
-$$;
-grant web_anon to authenticator;
-
 create schema api;
 comment on schema api is E'Types\n\nAll that there are';
 create schema other;

@@ -77,15 +77,13 @@ def test_files(demo: ServerProcess, target: str, status: int, http1: bool) -> No
         assert client.send(request).status_code == status
 
 
-@pytest.mark.parametrize("engine", ["hypercorn", "granian"])
-def test_the_page_under_other_paths(types_uri: str, start_edge: StartEdge, engine: str) -> None:
+def test_the_page_under_other_paths(types_uri: str, start_edge: StartEdge) -> None:
     uri = "https://example.com:8443/base"
     settings = {
         "db_uri": types_uri,
         "db_schemas": "api, other",
         "openapi_docs_path": "/inside/docs",
         "openapi_server_proxy_uri": uri,
-        "server_engine": engine,
     }
     with start_edge(**settings) as server:
         response = httpx.get(f"{server.url}/inside/docs", follow_redirects=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,8 +15,8 @@ import pytest
 from pool import Pool
 from pool.connection import connect
 from pool.dsn import Dsn, parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.session import Session
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.relay import Relay
 
 Admin: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -97,14 +97,6 @@ async def make_pool(server: EmbeddedPostgres) -> AsyncIterator[MakePool]:
     for pool in pools:
         await pool.close(0)
         assert pool.stats.open == 0
-
-
-async def until(fact: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-    """Wait for `fact` to become true; fail when it does not within `seconds`."""
-    async with asyncio.timeout(seconds):
-        # What is waited for happens in another process, which sets no event of ours.
-        while not await fact():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def sessions_of(admin: Admin, application_name: str, state: str | None = None) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres, find_binaries
+from proxy.cli.demo.private_postgres import EmbeddedPostgres, find_binaries
 
 
 @contextmanager

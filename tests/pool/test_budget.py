@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pool import Budget, ConnectionFailed, Pool, Statement, Transaction, share_of
 from pool.budget import Claim, fair_shares, plan
-from tests.pool.conftest import Admin, MakePool, sessions_of, until
+from tests.pool.conftest import Admin, MakePool, sessions_of
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 
 @given(total=st.integers(1, 1000), workers=st.integers(1, 64))

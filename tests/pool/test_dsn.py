@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pool.connection import connect
 from pool.dsn import Keepalive, Source, Target, parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionFailed
 from pool.model import Statement
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import MakePool, execute
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from pool.joining import JoiningLoop, JoiningTransport
 from pool.model import Statement, Transaction
 from pool.pool import Pool
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 
 
 class Written(asyncio.Transport):

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionLost
 from pool.listener import Listener
 from pool.model import Statement
-from tests.pool.conftest import Admin, execute, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import Admin, execute
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 NAME = "a listener"
 OTHERS = "select pid from pg_stat_activity where application_name = $1"

@@ -20,9 +20,10 @@ from pool import (
     Statement,
     Transaction,
 )
-from pool.embedded import EmbeddedPostgres
-from tests.pool.conftest import Admin, MakePool, execute, sessions_of, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import Admin, MakePool, execute, sessions_of
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _PID = Statement("select pg_backend_pid()")
 

@@ -30,8 +30,9 @@ from pool import (
     Statement,
     Transaction,
 )
-from pool.embedded import EmbeddedPostgres
-from tests.pool.conftest import execute, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import execute
+from tests.waiting import until
 
 T = TypeVar("T")
 

@@ -24,9 +24,10 @@ from pool.deadline import cut_to, statement_timeout
 from pool.queue import Queue, Waiter
 from pool.service_rate import ServiceRate
 from pool.stats import Waits
-from tests.pool.conftest import Admin, MakePool, until
+from tests.pool.conftest import Admin, MakePool
 from tests.pool.relay import Relay
 from tests.pool.virtual import Database, ModelSession, VirtualLoop
+from tests.waiting import until
 
 _PID = Transaction(Statement("select pg_backend_pid()"))
 

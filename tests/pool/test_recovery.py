@@ -12,12 +12,13 @@ import pytest
 
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError
 from pool.model import Statement, Transaction
 from pool.session import Session
-from tests.pool.conftest import Admin, MakePool, execute, sessions_of, sleeping, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import Admin, MakePool, execute, sessions_of, sleeping
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _ONE = Statement("select 1")
 

@@ -16,13 +16,14 @@ import pytest
 from pool import Pool
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import DatabaseError, PoolError, StandbyServer
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.replicas import Backends
-from tests.pool.conftest import Admin, execute, sessions_of, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import Admin, execute, sessions_of
 from tests.pool.relay import Relay
 from tests.pool.standby import pair
+from tests.waiting import until
 
 Pair = tuple[EmbeddedPostgres, EmbeddedPostgres]
 
@@ -262,7 +263,7 @@ async def test_a_replica_that_is_killed_costs_no_read(servers: Pair) -> None:
             await until(answered_by(backends, replica=False))
             await asyncio.to_thread(standby.stop)
             await asyncio.to_thread(standby.start)
-            await until(answered_by(backends, replica=True), 20)
+            await until(answered_by(backends, replica=True), seconds=20)
         stopping.set()
         await asyncio.gather(*readers)
         assert min(answers.values()) >= 3
@@ -357,7 +358,7 @@ async def test_a_failover_is_followed() -> None:
                 except PoolError:
                     return False
 
-            await until(writes, 20)
+            await until(writes, seconds=20)
             assert tuple((await backends.run(_WHO)).rows[0]) == (False, 2)
 
 

@@ -12,12 +12,13 @@ import pytest
 from pool import session as session_module
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement
 from pool.model import Argument, Statement
 from pool.session import Session
-from tests.pool.conftest import Admin, execute, until
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.pool.conftest import Admin, execute
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _TYPES = """
 drop schema if exists types cascade;

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pool import transaction
 from pool.connection import connect
 from pool.dsn import parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionLost, DatabaseError
 from pool.model import AccessMode, Outcome, Row, Statement, Transaction, keep_always
 from pool.session import Session
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import Admin, MakePool, execute
 from tests.pool.relay import Relay
 

@@ -1,14 +1,6 @@
 -- A library: small, and with one of everything that reads have to cope with.
 create schema lib;
 
-do $roles$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then create role authenticator login noinherit; end if;
-    grant web_anon to authenticator;
-end
-$roles$;
-
 create type lib.address as (street text, city text);
 create domain lib.isbn as text check (value ~ '^[0-9-]+$');
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 
 NAMES = ["id", "a,b", 'q"uo"te', "line\nfeed", "re\rturn", "back\\slash", " space ", "ü;x", "'"]

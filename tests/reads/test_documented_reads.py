@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.request.operators import OPERATORS
 from tests.conftest import StartEdge
 from tests.demo_database import load_demo, serve_demo

@@ -18,22 +18,15 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
-from pool.embedded import EmbeddedPostgres
-from proxy.apps import App
-from proxy.record import Record
+from proxy.app.app import App
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.observability.record import Record
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
 from proxy.settings import Loaded, load_settings
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
 
-_ROLES: Final = """
-do $$ begin
-    if not exists (select from pg_roles where rolname = 'web_anon') then
-        create role web_anon nologin;
-    end if;
-end $$;
-"""
 _SCHEMA: Final = """
 create role "{name}" login noinherit;
 grant web_anon to "{name}";
@@ -84,7 +77,6 @@ class Database:
 @pytest.fixture
 async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     name = f"reload_{next(_NUMBERS)}"
-    await execute(postgres.dsn, _ROLES)
     await execute(postgres.dsn, f"create database {name}")
     found = Database(name, postgres.dsn_for(name), postgres.dsn_for(name, name))
     await found.execute(_SCHEMA.format(name=name))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.app.reloads import BOTH
 from proxy.errors import ApiError
-from proxy.record import Record
-from proxy.reloads import BOTH
+from proxy.observability.record import Record
 from tests.reload.conftest import Database, RunApp, answer_of, request_for
 from tests.reload.test_settings import NEW_SECRET, OLD_SECRET, bearer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge
 
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from proxy.reloads import BOTH, Part, Reloads, parts_of
+from proxy.app.reloads import BOTH, Part, Reloads, parts_of
 from proxy.schema_cache.rechecks import Rechecks
-from tests.pool.conftest import until
+from tests.waiting import until
 
 SCHEMA: frozenset[Part] = frozenset(("schema",))
 CONFIG: frozenset[Part] = frozenset(("config",))

@@ -9,12 +9,12 @@ import pytest
 
 from pool import Pool
 from pool.model import Transaction
-from proxy.reloads import BOTH
+from proxy.app.reloads import BOTH
 from proxy.schema_cache.fingerprint import fingerprint_statement
 from proxy.schema_cache.load import CacheOptions
 from proxy.schema_cache.queries import SETTINGS
-from tests.pool.conftest import until
 from tests.reload.conftest import Database, RunApp, RunningApp
+from tests.waiting import until
 
 ADD = "create table v1.added (id int primary key, item int references v1.items)"
 

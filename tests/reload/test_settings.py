@@ -10,12 +10,12 @@ import jwt
 import pytest
 
 from pool import DatabaseError
-from proxy.reloads import BOTH
+from proxy.app.reloads import BOTH
 from proxy.settings import Settings, SettingsError
 from proxy.settings.model import TABLE
 from proxy.settings.reload import reloaded_settings
-from tests.pool.conftest import until
 from tests.reload.conftest import Database, RunApp, RunningApp
+from tests.waiting import until
 
 OLD_SECRET = "the old secret, which is long enough"
 NEW_SECRET = "the new secret, which is long enough"

@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import StartEdge, execute
 from tests.http.processes import ServerProcess
-from tests.pool.conftest import until
 from tests.reload.conftest import Database, ServeDatabase
+from tests.waiting import until
 
 JSON = {"Content-Type": "application/json"}
 PAUSE = 0.04

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ApiError
-from proxy.request.grammar import filters, logic, names, order, readers, select
+from proxy.request.grammar import logic, readers
 from proxy.request.grammar.combinators import MAX_NESTING, parse
 from proxy.request.model import (
     FieldPath,
@@ -82,6 +82,8 @@ def index(operand: str) -> JsonStep:
         ),
         ("count", (SelectField(FieldPath("count")),)),
         ("a()", (SelectEmbed("a", ()),)),
+        ('"count"(a)', (SelectEmbed("count", (SelectField(A),)),)),
+        ('"count"!fk(a)', (SelectEmbed("count", (SelectField(A),), hint="fk"),)),
         ("a(*)", (SelectEmbed("a", (SelectField(FieldPath("*")),)),)),
         # An index only counts as one where a comma, arrow, cast, dot or the end follows.
         ("a(b->0)", (SelectEmbed("a", (SelectField(FieldPath("b", (key("0"),))),)),)),
@@ -434,10 +436,3 @@ def test_embeds_may_nest_only_so_deep(name: str) -> None:
     assert raised.value.details == "unexpected nesting expecting at most 50 levels"
     with pytest.raises(ApiError):
         readers.read_select(f"{name}(" * 30_000)
-
-
-def test_the_full_grammar_reads_what_the_shortcuts_read() -> None:
-    assert parse(select.select_items, "a,b(c)", "") == list(readers.read_select("a,b(c)"))
-    assert parse(order.order_terms, "a.desc", "") == list(readers.read_order("a.desc"))
-    assert parse(filters.filter_value, "eq.1", "") == readers.read_filter("eq.1")
-    assert parse(names.tree_path, "r.a", "") == readers.read_tree_path("r.a")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cors import CorsPolicy, preflight
 from proxy.errors import ApiError
+from proxy.http.cors import CorsPolicy, preflight
 from proxy.request.api_request import RequestRules, read_api_request
 from proxy.request.model import ApiRequest, HttpRequest
 from proxy.request.query_method import MAX_PARAMETERS, MAX_QUERY

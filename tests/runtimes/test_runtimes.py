@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.demo_database import ADA, load_demo, serve_demo
 from tests.http.processes import ServerProcess
@@ -28,6 +28,7 @@ from tests.runtimes import hosts
 from tests.runtimes.npm import INSTALL_SECONDS, CannotInstall, installed_packages
 from tests.sdk.packages import HTTPX, build_wheel, installed
 from tests.sdk.servers import Answer, answering
+from tests.waiting import eventually
 
 # The first test of the machine's first run waits for the packages.
 pytestmark = pytest.mark.timeout(INSTALL_SECONDS + 60)
@@ -105,9 +106,7 @@ def example(
         host = hosts.edge_function(request.getfixturevalue("packages"), name, environment)
     with host as url, httpx.Client(base_url=url, timeout=20) as client:
         # A cold start on a busy machine may take longer than the examples wait.
-        ends = time.monotonic() + 30
-        while client.post("/", json={}).status_code == 504:
-            assert time.monotonic() < ends
+        eventually(lambda: client.post("/", json={}).status_code != 504, seconds=30)
         yield client
 
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.schema_cache.load import CacheOptions, load_schema_cache
 from proxy.schema_cache.model import QualifiedName, SchemaCache
 

@@ -301,8 +301,10 @@ def test_custom_handlers(cache: SchemaCache) -> None:
 
 
 def test_settings_of_roles_the_user_may_become(load: Load) -> None:
+    # Older versions know no rights to parameters (PostgreSQL 15's release notes).
+    grant = "grant set on parameter deadlock_timeout to web"
     cache = load(
-        """
+        f"""
         create schema api;
         create role web login;
         create role anonymous;
@@ -312,16 +314,16 @@ def test_settings_of_roles_the_user_may_become(load: Load) -> None:
         alter role anonymous set deadlock_timeout = '2s';
         alter role anonymous set default_transaction_isolation = 'repeatable read';
         alter role stranger set statement_timeout = '6s';
-        grant set on parameter deadlock_timeout to web;
+        do $$ begin
+            if current_setting('server_version_num')::int >= 150000 then {grant}; end if;
+        end $$;
         grant anonymous to web;
         """,
         user="web",
     )
-    assert cache.role_settings == {
-        "anonymous": (("statement_timeout", "5s"), ("deadlock_timeout", "2s"))
-    }
+    granted = (("deadlock_timeout", "2s"),) if cache.server_version >= 150000 else ()
+    assert cache.role_settings == {"anonymous": (("statement_timeout", "5s"), *granted)}
     assert cache.role_isolation == {"anonymous": "repeatable read"}
-    assert cache.server_version >= 150000
 
 
 @pytest.mark.parametrize("version, asks", [(140012, False), (150000, True)])

@@ -384,3 +384,21 @@ async def test_clients_of_httpx2(edge: ServerProcess) -> None:
     async with httpx2.AsyncClient() as http_client:
         other = AsyncEdgeClient(edge.url, http_client=http_client)
         assert (await other.table("orders").select(count="exact", head=True)).count == 3
+
+
+@pytest.mark.parametrize("url", ["localhost:1", "", "ftp://h", "http://", "/rest/v1", "//h"])
+@pytest.mark.parametrize("kind", [EdgeClient, AsyncEdgeClient])
+def test_what_is_no_url_is_refused_at_once(url: str, kind: type) -> None:
+    with pytest.raises(ValueError, match="no URL of an API"):
+        kind(url)
+
+
+def test_a_query_shows_what_it_asks_and_not_as_whom() -> None:
+    with EdgeClient("http://localhost:1/rest/v1", token="s3cret") as db:
+        orders = db.table("orders")
+        read = orders.select("id", "customers(name)").eq("status", "a b").single()
+        assert repr(read) == (
+            "<Query GET http://localhost:1/rest/v1/orders"
+            "?select=id,customers(name)&status=eq.a%20b>"
+        )
+        assert repr(orders.delete().eq("id", 1)).startswith("<Rows DELETE http://localhost:1/")

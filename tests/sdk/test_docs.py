@@ -1,4 +1,5 @@
-"""Every Python block of docs/sdk.md and docs/migrate-postgrest.md is run against the server."""
+"""Every Python block of docs/sdk.md, docs/migrate-postgrest.md and edge_client/README.md is run
+against the server."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from tests.http.processes import ROOT, ServerProcess
 GUIDE = (ROOT / "docs" / "sdk.md").read_text()
 BLOCKS = [
     block
-    for page in ("sdk.md", "migrate-postgrest.md")
-    for block in blocks_of(ROOT / "docs" / page)
+    for page in ("docs/sdk.md", "docs/migrate-postgrest.md", "edge_client/README.md")
+    for block in blocks_of(ROOT / page)
     if block.language == "python"
 ]
 PRINTED = re.search(r"prints\n\n```text\n(.*?)```", GUIDE, re.DOTALL)

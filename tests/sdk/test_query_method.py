@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.conftest import MakeToken, StartEdge
+from tests.conftest import MakeToken
 from tests.http.processes import ServerProcess
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -45,9 +45,3 @@ def test_what_is_refused(http: httpx.Client) -> None:
     assert (wrong.status_code, wrong.json()["code"]) == (415, "EDGE415")
     long = http.request("QUERY", "/customers", content="a" * 300_000, headers=FORM)
     assert (long.status_code, long.json()["code"]) == (413, "EDGE413")
-
-
-def test_granian_lets_it_through(start_edge: StartEdge) -> None:
-    with start_edge(server_engine="granian") as server:
-        found = httpx.request("QUERY", f"{server.url}/orders", content="id=eq.2", headers=FORM)
-    assert [row["id"] for row in found.json()] == [2]

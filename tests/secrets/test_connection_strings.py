@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from pool import Pool
 from pool.dsn import is_showable, parse_dsn
-from pool.embedded import EmbeddedPostgres
 from pool.errors import ConnectionFailed
 from pool.model import Statement
-from proxy.cli import main
-from proxy.commands.diagnostics import Diagnostics, start_diagnostics
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from proxy.cli.diagnostics import Diagnostics, start_diagnostics
+from proxy.cli.main import main
 from proxy.settings import SettingsError, load_settings
 from proxy.settings.dump import Hides, dump_apps
 from tests.cli.processes import Running, start_edgerest

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from pool.connection import connect
 from pool.dsn import parse_dsn
 from pool.errors import ConnectionFailed
+from proxy.auth.key_source import KeySource
 from proxy.cache.redis_store import RedisStore
 from proxy.cache.setup import make_invalidation
 from proxy.cache.versions import Versions
-from proxy.commands.diagnostics import start_diagnostics
-from proxy.key_source import KeySource
+from proxy.cli.diagnostics import start_diagnostics
 from proxy.observability.logs import apache_line, entry_of, json_line
-from proxy.observability.telemetry import log_rules
+from proxy.observability.record import Record
 from proxy.observability.tracing import exporting_provider
-from proxy.record import Record
 from proxy.response.model import Response
+from proxy.server.telemetry import log_rules
 from proxy.settings import SettingsError, load_settings
-from proxy.settings.model import TABLE, Setting
+from proxy.settings.model import TABLE
+from proxy.settings.rows import Setting
 from tests.loopback import LoopbackServer
 from tests.secrets.marker import MARKER, found_in
 from tests.secrets.test_connection_strings import passwords, told

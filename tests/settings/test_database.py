@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.settings import Settings, SettingsError, with_database_settings
 from proxy.settings.database import read_database_settings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.database_uri import newest_uri, uri_source
 from proxy.settings import Settings, load_settings
+from proxy.settings.database_uri import newest_uri, uri_source
 from proxy.settings.reload import reloaded_settings
 
 

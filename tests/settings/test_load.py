@@ -203,6 +203,12 @@ def test_secrets_do_not_show() -> None:
             ' write e.g. log-level = "crit"',
         ),
         (
+            'server-engine = "granian"',
+            {},
+            "server-engine: 'granian' is no engine any more: remove the setting, as the default"
+            ' one costs less by now (docs/engines.md); write e.g. server-engine = "hypercorn"',
+        ),
+        (
             'server-unix-socket-mode = "588"',
             {},
             "server-unix-socket-mode: '588' is not an octal number;"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.model import TABLE, Setting
+from proxy.settings.model import TABLE
+from proxy.settings.rows import Setting
 
 # Key, default, reloadable, in the database (PostgREST 16, "Configuration").
 POSTGREST = """\

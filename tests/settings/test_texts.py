@@ -14,7 +14,8 @@ from proxy.settings import Settings, load_settings
 from proxy.settings.docs import configuration_markdown
 from proxy.settings.dump import dump_settings, example_file
 from proxy.settings.file import parse_file
-from proxy.settings.model import TABLE, Setting
+from proxy.settings.model import TABLE
+from proxy.settings.rows import Setting
 
 ROOT = Path(__file__).parents[2]
 

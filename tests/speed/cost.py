@@ -22,23 +22,23 @@ from typing import Any, Final
 import jwt
 
 from pool.model import Outcome, Transaction
-from proxy.asgi import Message, Scope
 from proxy.auth.keys import load_keys
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
-from proxy.data_plane import DataPlane
+from proxy.http.asgi import Message, Scope
+from proxy.http.data_plane import DataPlane
+from proxy.observability.record import Record
+from proxy.openapi.swagger import OpenApiOptions
 from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
 from proxy.prepared.queries import PreparedQueries
 from proxy.prepared.rules import QueryRules
-from proxy.record import Record
 from proxy.request.api_request import RequestRules
 from proxy.request.model import HttpRequest
 from proxy.response.model import Response
-from proxy.response.openapi import OpenApiOptions
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA
 

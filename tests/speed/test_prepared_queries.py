@@ -17,21 +17,21 @@ from pool.model import Outcome, Transaction, keep_always
 from proxy.auth.model import AuthRules
 from proxy.auth.role_claim import parse_role_claim
 from proxy.auth.token_cache import Authenticator
+from proxy.observability.record import Record
+from proxy.openapi.swagger import OpenApiOptions
 from proxy.pipeline import answer
 from proxy.plan.planner import PlanRules
 from proxy.plan.read import ReadRules
 from proxy.prepared.fingerprint import Fingerprint, filled, fingerprint
 from proxy.prepared.queries import PreparedQueries
 from proxy.prepared.rules import QueryRules, TransactionRules
-from proxy.record import Record
 from proxy.request.api_request import RequestRules
 from proxy.request.model import Headers, HttpRequest
 from proxy.request.operators import OPERATORS
 from proxy.request.request_headers import RequestHeaders
 from proxy.response.model import Response
-from proxy.response.openapi import OpenApiOptions
 from proxy.schema_cache.model import QualifiedName
-from proxy.state import AppState
+from proxy.state.app_state import AppState
 from tests.apps_of_one_state import AppOfOneState
 from tests.plan.sample import CACHE, SCHEMA
 
@@ -411,7 +411,7 @@ def test_a_filled_fingerprint_is_that_fingerprint(found: str, value: str) -> Non
     assert first is not None
     holes = [part[2] for part in first.key[3] if len(part) == 3]
     given_texts = tuple(
-        "(a,b)" if hole == "list" else "a" if hole == "argument" else value for hole in holes
+        "(a,b)" if hole == "in" else "a" if hole == "argument" else value for hole in holes
     )
     query = filled(first.key, given_texts)
     again = fingerprint(HttpRequest("GET", b"/a", query, ()), NO_HEADERS)

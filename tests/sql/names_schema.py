@@ -121,15 +121,6 @@ insert into joints.{name} values (1, 1), (1, 2), (2, 2);
 
 
 _HEAD: Final = """
-do $roles$
-begin
-    if to_regrole('web_anon') is null then create role web_anon nologin; end if;
-    if to_regrole('authenticator') is null then
-        create role authenticator login noinherit;
-    end if;
-    grant web_anon to authenticator;
-end
-$roles$;
 create schema api;
 create schema kinds;
 create schema scalars;

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from pool import Pool
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.plan.model import FunctionCall, TableRead
 from proxy.plan.planner import PlanRules, plan_request
 from proxy.plan.read import ReadRules

@@ -1,22 +1,6 @@
 -- What writes can meet: keys of every kind, row level security, generated and identity
 -- columns, domains, composites, arrays, functions that take and give all of these. Loaded by
--- a superuser into a database of its own; roles belong to the server and may exist already.
-
-do $$
-declare
-    wanted text;
-begin
-    foreach wanted in array array['web_anon', 'web_user'] loop
-        if not exists (select from pg_roles where rolname = wanted) then
-            execute format('create role %I nologin', wanted);
-        end if;
-    end loop;
-    if not exists (select from pg_roles where rolname = 'authenticator') then
-        create role authenticator login noinherit;
-    end if;
-end
-$$;
-grant web_anon, web_user to authenticator;
+-- a superuser into a database of its own.
 
 create schema api;
 grant usage on schema api to web_anon, web_user;

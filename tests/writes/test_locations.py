@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.plan.read import Warned
 from proxy.response.answer import with_warnings
 from proxy.response.model import Response

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.http.processes import ServerProcess
 from tests.http.wire import H2Client
+from tests.waiting import until
 
 Headers = dict[str, str]
 PROBES_AT_ONCE = 4
@@ -159,9 +160,7 @@ async def until_asleep(dsn: str) -> None:
     """Until the function that naps is under way; one that was left is not for long."""
     connection = await asyncpg.connect(dsn)
     try:
-        async with asyncio.timeout(20):
-            while not await connection.fetchval(ASLEEP):  # noqa: ASYNC110 -- no event tells
-                await asyncio.sleep(0.005)
+        await until(lambda: connection.fetchval(ASLEEP))
     finally:
         await connection.close()
 

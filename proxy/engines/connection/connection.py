@@ -33,13 +33,13 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, cast
 
-from proxy.asgi import AsgiApp
 from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.frames import PREFACE
 from proxy.engines.connection.http1 import Http1
 from proxy.engines.connection.http2 import Http2
 from proxy.engines.connection.messages import Malformed, Request
 from proxy.engines.model import EngineOptions
+from proxy.http.asgi import AsgiApp
 
 HEAD: Final = 30.0
 """Seconds from the first byte of a head to its last."""

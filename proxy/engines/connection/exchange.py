@@ -16,8 +16,8 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final, Protocol
 
-from proxy.asgi import AsgiApp, Message, Scope
 from proxy.errors import api_error
+from proxy.http.asgi import AsgiApp, Message, Scope
 from proxy.response.errors import error_response
 
 logger = logging.getLogger(__name__)

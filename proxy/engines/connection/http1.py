@@ -18,7 +18,6 @@ from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from proxy.asgi import Scope
 from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.hpack import Fields
 from proxy.engines.connection.messages import (
@@ -30,6 +29,7 @@ from proxy.engines.connection.messages import (
     scope_of,
 )
 from proxy.errors import api_error
+from proxy.http.asgi import Scope
 from proxy.response.errors import error_response
 from proxy.response.model import BODILESS
 

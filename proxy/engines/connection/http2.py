@@ -58,7 +58,7 @@ from proxy.engines.connection.messages import (
     scope_of,
 )
 from proxy.engines.connection.stream import WINDOW, Stream
-from proxy.engines.patience import PER_ANSWER, PER_PIECE, RESET_COST, Patience
+from proxy.engines.patience import PER_ANSWER, RESET_COST, WORTH, Patience
 from proxy.errors import ApiError, api_error
 from proxy.response.errors import error_response
 
@@ -100,6 +100,8 @@ class Http2:
         """Bytes that it may send."""
         self._taken = 0
         """Bytes that it has sent and does not know to be taken."""
+        self._untaken = 0
+        """Bytes sent that the peer has not said to be taken, by stream and by connection."""
         self._patience = Patience(connection.loop.time())
         self._worn_out = False
         self._announced = False
@@ -305,7 +307,8 @@ class Http2:
             raise Fatal(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         stream = self._stream_at(stream_id, "RST_STREAM")
         if stream is None:
-            self._frames.useless += RESET_COST
+            # It is over: nothing was done in vain.
+            self._frames.useless += 1
             return
         age = self._connection.loop.time() - stream.since
         self._frames.useless += RESET_COST / (1 + age / YOUNG)
@@ -373,7 +376,9 @@ class Http2:
         if len(payload) != 4:
             raise Fatal(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
         more = LONG.unpack(payload)[0] & _MOST_WINDOW
-        self._frames.useless += 1
+        taken = min(more, self._untaken)
+        self._untaken -= taken
+        self._frames.useless += max(0.0, 1 - taken / WORTH)
         if not stream_id:
             self.window += more
             if not more or self.window > _MOST_WINDOW:
@@ -519,12 +524,11 @@ class Http2:
 
     def send_data(self, stream: Stream, data: Piece, ends: bool) -> None:
         """Write a frame of a body that the windows have room for."""
-        self.window -= len(data)
-        stream.window -= len(data)
+        size = len(data)
+        self.window -= size
+        stream.window -= size
         self._write(DATA, END_STREAM if ends else 0, stream.number, data)
-        if not ends:
-            # Updates of windows may follow.
-            self._patience.earn(PER_PIECE)
+        self._untaken += 2 * size
 
     def give_back(self, stream: Stream, size: int) -> None:
         """Let the peer send so many bytes more on a stream."""

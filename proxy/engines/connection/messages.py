@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from proxy.asgi import Scope
 from proxy.engines.connection.hpack import Field, Fields
 from proxy.errors import ApiError, api_error
+from proxy.http.asgi import Scope
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELDS: Final = rb"(?:\r\n" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+)*+"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
-from proxy.asgi import Scope
 from proxy.engines.connection.exchange import Exchange, Piece, logger
 from proxy.engines.connection.hpack import Field, Fields
 from proxy.engines.connection.messages import http_date
+from proxy.http.asgi import Scope
 from proxy.response.model import BODILESS
 
 if TYPE_CHECKING:

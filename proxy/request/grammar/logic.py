@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from proxy.request.grammar.combinators import (
     Parser,
@@ -23,9 +23,7 @@ from proxy.request.grammar.combinators import (
 )
 from proxy.request.grammar.filters import operation, quoted_alone
 from proxy.request.grammar.names import comma, delimiter, dotted_names, field, lexeme
-from proxy.request.model import EmbedPath, Filter, LogicTree
-
-Connective = Literal["and", "or"]
+from proxy.request.model import EmbedPath, Filter, LogicOperator, LogicTree
 
 _array: Final = attempt(
     combine(
@@ -50,7 +48,7 @@ _is_negated: Final = labelled(
 )
 
 
-def _connective(text: Connective) -> Parser[Connective]:
+def _connective(text: LogicOperator) -> Parser[LogicOperator]:
     return constant(text, string(text))
 
 
@@ -66,7 +64,7 @@ def logic_tree(source: Source, at: int) -> Reply[LogicTree | Filter]:
 
 def _branch(
     negated: bool,
-    connective: Connective,
+    connective: LogicOperator,
     _: str,
     children: list[LogicTree | Filter],
     __: str,

@@ -35,7 +35,7 @@ from proxy.request.grammar.combinators import (
 )
 from proxy.request.model import EmbedPath, FieldPath, JsonArrow, JsonStep
 
-_SPACES: Final = (
+SPACES: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u202f\u205f\u3000"
 )
@@ -68,7 +68,7 @@ digits: Final = some(_is_ascii_digit, "digit")
 rest_of_text: Final = any_number(_any_character)
 
 identifier: Final = combine(
-    lambda text: text.strip(_SPACES), some(_is_identifier_character, "letter", "digit")
+    lambda text: text.strip(SPACES), some(_is_identifier_character, "letter", "digit")
 )
 
 quoted: Final = combine(
@@ -86,9 +86,9 @@ def joined_by_dashes(part: Parser[str]) -> Parser[str]:
     return combine("-".join, separated(part, dash))
 
 
-field_name: Final = remembered(
-    labelled(either(quoted, joined_by_dashes(identifier)), "field name (* or [a..z0..9_$])")
-)
+FIELD_NAME: Final = "field name (* or [a..z0..9_$])"
+bare_name: Final = joined_by_dashes(identifier)
+field_name: Final = remembered(labelled(either(quoted, bare_name), FIELD_NAME))
 
 
 def written_name(name: str) -> str:
@@ -109,7 +109,7 @@ _key: Final = labelled(
     either(
         quoted,
         joined_by_dashes(
-            combine(lambda text: text.strip(_SPACES), some(none_of("(-:.,>)"))),
+            combine(lambda text: text.strip(SPACES), some(none_of("(-:.,>)"))),
         ),
     ),
     "any non reserved character different from: .,>()",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from proxy.request.grammar.combinators import (
     Parser,
@@ -19,10 +19,7 @@ from proxy.request.grammar.combinators import (
     string,
 )
 from proxy.request.grammar.names import delimiter, field, field_name, lexeme
-from proxy.request.model import FieldPath, OrderTerm
-
-Direction = Literal["asc", "desc"]
-Nulls = Literal["nullsfirst", "nullslast"]
+from proxy.request.model import Direction, FieldPath, Nulls, OrderTerm
 
 
 def _direction(text: Direction) -> Parser[Direction]:

@@ -15,6 +15,7 @@ from proxy.request.grammar.combinators import (
     either,
     end_of_input,
     first,
+    labelled,
     last,
     look_ahead,
     maybe,
@@ -26,7 +27,16 @@ from proxy.request.grammar.combinators import (
     string,
     where,
 )
-from proxy.request.grammar.names import comma, field, field_name, identifier, lexeme
+from proxy.request.grammar.names import (
+    FIELD_NAME,
+    bare_name,
+    comma,
+    field,
+    field_name,
+    identifier,
+    lexeme,
+    quoted,
+)
 from proxy.request.model import (
     Aggregate,
     FieldPath,
@@ -103,11 +113,15 @@ _spread_relation: Final = lexeme(
         _opening,
     )
 )
+# Unquoted, `count` begins an aggregate.
+_relation_name: Final = labelled(
+    either(quoted, where(bare_name, lambda name: name != "count")), FIELD_NAME
+)
 _embedded_relation: Final = lexeme(
     combine(
         lambda alias, name, one, two, _: _relation(alias, name, one, two, spread=False),
         _alias,
-        where(field_name, lambda name: name != "count"),
+        _relation_name,
         _embed_parameter,
         _embed_parameter,
         _opening,

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeDatabase, MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
 

@@ -1,21 +1,5 @@
 -- Tables, views and functions with policies in their comments, and without.
 
-do $$
-declare
-    wanted text;
-begin
-    foreach wanted in array array['web_anon', 'web_user', 'web_auditor'] loop
-        if not exists (select from pg_roles where rolname = wanted) then
-            execute format('create role %I nologin', wanted);
-        end if;
-    end loop;
-    if not exists (select from pg_roles where rolname = 'authenticator') then
-        create role authenticator login noinherit;
-    end if;
-end
-$$;
-grant web_anon, web_user, web_auditor to authenticator;
-
 create schema api;
 grant usage on schema api to web_anon, web_user, web_auditor;
 

@@ -20,7 +20,7 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.cache.served.hidden_code import (
     COMMON_HARMLESS,
     COMMON_KINDS,

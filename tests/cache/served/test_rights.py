@@ -22,11 +22,14 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
-from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
+from tests.apps.conftest import Config, Server, Table, bearer, started
 from tests.cache.rights_changes import PROLOGUE, Case, cases, version_of
 from tests.cache.served.conftest import SCHEMA
 from tests.conftest import MakeToken, StartEdge, execute
+from tests.http.wire import H2Client
+from tests.roles import ROLES
+from tests.waiting import eventually, until
 
 SECRET = "the secret of those who lose their rights"
 INTERVAL = 0.3
@@ -264,6 +267,76 @@ def test_new_answers_keep_to_the_new_rules(shared: list[httpx.Client], sql: Sql)
         sql("notify pgrst_cache, '*'")
 
 
+def test_new_answers_are_not_told_to_be_for_everybody(
+    clients: list[httpx.Client], sql: Sql
+) -> None:
+    """By which a CDN would give them to others. Nothing is kept here that is asked for, so
+    that only the new answers themselves can ask about rights."""
+    sql(
+        "create table api.told (id int primary key, owner text);"
+        "insert into api.told values (1, 'rights_reader'), (2, 'somebody');"
+        "grant select on api.told to rights_reader;"
+        "comment on table api.told is '@cache max-age=600 scope=public'; notify pgrst"
+    )
+    headers = bearer(SECRET, "rights_reader") | {"host": HOSTS[0]}
+
+    def told(client: httpx.Client) -> str:
+        answer = client.get(f"/told?id=gt.-{next(_numbers)}", headers=headers)
+        return str(answer.headers.get("cache-control"))
+
+    for client in clients:
+        eventually(lambda c=client: told(c).startswith("public"))  # type: ignore[misc]
+    sql(
+        "alter table api.told enable row level security;"
+        "create policy own on api.told using (owner = current_user)"
+    )
+    changed = time.monotonic()
+    wait_until(changed + INTERVAL)
+    assert [told(client) for client in clients * 3] == ["private, no-cache"] * 6
+
+
+async def test_nobody_joins_a_read_that_was_allowed_once(
+    shared: list[httpx.Client], server: Server, database: str, cluster: EmbeddedPostgres
+) -> None:
+    admin = await asyncpg.connect(cluster.dsn_for(database))
+    gate = await asyncpg.connect(cluster.dsn_for(database))
+    [(_, token)] = bearer(SECRET, "rights_a").items()
+    target = "/gated?id=gt.0"
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+
+    def ask(client: H2Client, target: str) -> int:
+        return client.request("GET", target, [("authorization", token)], authority=HOSTS[0])
+
+    async def held() -> bool:
+        return bool(await admin.fetchval(waiting))
+
+    try:
+        await gate.execute("select pg_advisory_lock(4712)")
+        # One connection, so that they meet in one worker.
+        with H2Client((server.process.host, server.process.port)) as client:
+            first = ask(client, target)
+            await until(held)
+            second = ask(client, target)
+            # Once what came after it is answered, it has been taken up, too.
+            assert client.answer(ask(client, "/open")).status == 200
+            await admin.execute("revoke select on api.gated from rights_a")
+            wait_until(time.monotonic() + INTERVAL)
+            # It is refused at once, while the others wait.
+            answer = client.answer(ask(client, target))
+            assert answer.status == 403
+            assert "collapsed" not in answer.headers.get("cache-status", "")
+            assert not client.answers[first].ended
+            await gate.execute("select pg_advisory_unlock(4712)")
+            assert client.answer(first).status == 200
+            # It came while it was allowed, and is answered when it no longer is; on a busy
+            # machine it may have asked by itself.
+            late = client.answer(second)
+            assert late.status == 403 or "collapsed" not in late.headers["cache-status"]
+    finally:
+        await admin.close()
+        await gate.close()
+
+
 # --- without a database ------------------------------------------------------------------
 
 
@@ -273,7 +346,7 @@ def test_an_outage_ends_what_nobody_promised(start_edge: StartEdge, token: MakeT
         tempfile.TemporaryDirectory(prefix="edgerest-rights-") as directory,
         EmbeddedPostgres(Path(directory), durable=False) as own,
     ):
-        asyncio.run(execute(own.dsn, SCHEMA.read_text()))
+        asyncio.run(execute(own.dsn, ROLES + SCHEMA.read_text()))
         dsn = own.dsn_for("postgres", "authenticator")
         ada = token("web_user", sub="ada")
         with (

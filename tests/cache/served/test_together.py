@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
 from pool.pool import OUTAGE_GRACE
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.cache.served.conftest import SCHEMA, Sql
 from tests.cache.served.test_serving import fresh, status_of
 from tests.conftest import MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
+from tests.roles import ROLES
 
 
 def transactions(server: ServerProcess) -> float:
@@ -173,7 +174,7 @@ def fragile(
         if str(path) != "/tmp":
             path.chmod(0o711)
     with EmbeddedPostgres(directory / "pg", durable=False) as postgres:
-        asyncio.run(execute(postgres.dsn, SCHEMA.read_text()))
+        asyncio.run(execute(postgres.dsn, ROLES + SCHEMA.read_text()))
         dsn = postgres.dsn_for("postgres", "authenticator")
         with start_edge(db_uri=dsn, db_schemas="api", cache_rights_interval=0.5) as server:
             yield server, postgres

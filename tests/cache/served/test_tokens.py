@@ -8,7 +8,7 @@ from itertools import count
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.cache.served.conftest import Sql
 from tests.cache.served.test_serving import fresh, status_of
 from tests.conftest import MakeToken, StartEdge

@@ -15,11 +15,12 @@ import asyncpg
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres
+from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.engines.workers import MIN_LIFE
-from tests.apps.conftest import Config, Server, Table, bearer, eventually, started
+from tests.apps.conftest import Config, Server, Table, bearer, started
 from tests.conftest import MakeToken, StartEdge
 from tests.http.processes import ServerProcess
+from tests.waiting import eventually
 
 SECRET = "the secret of two apps on one database"
 _numbers = itertools.count(5000)
