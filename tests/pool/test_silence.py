@@ -15,8 +15,9 @@ from pool.dsn import parse_dsn
 from pool.errors import NoAnswer
 from pool.listener import Listener
 from pool.model import Statement, Transaction
-from tests.pool.conftest import Admin, MakePool, sleeping, until
+from tests.pool.conftest import Admin, MakePool, sleeping
 from tests.pool.relay import Relay
+from tests.waiting import until
 
 _ONE: Final = Transaction(Statement("select 1"))
 _WRITE: Final = Transaction(
@@ -54,7 +55,7 @@ async def test_idle_sessions_are_checked_and_all_given_up_at_the_first_silence(
             return False
         return True
 
-    await until(served, _BOUND)
+    await until(served, seconds=_BOUND)
     # Nothing was sent, so nothing is done later either.
     assert await admin.fetchval("select count(*) from api.ledger") == 0
 
@@ -117,12 +118,17 @@ async def test_what_the_listener_learns_the_pool_learns(
     pool = make_pool(relay.dsn(), size=2, check_delay=3600, outage_grace=1)
     await _fill(pool, 2)
     listening = asyncio.Event()
+
+    def lost() -> None:
+        pool.doubt()
+        listening.clear()
+
     listener = Listener(
         relay.dsn(),
         "silence",
         on_message=lambda _: None,
         on_listening=listening.set,
-        on_loss=lambda: (pool.doubt(), listening.clear())[1],
+        on_loss=lost,
         heartbeat=0.3,
     )
     listener.start()

@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import pytest
 
-from pool.embedded import EmbeddedPostgres, find_binaries
+from proxy.cli.demo.private_postgres import EmbeddedPostgres, find_binaries
 from tests.conftest import MakeToken, StartEdge, execute
 from tests.http.processes import ServerProcess
 
