@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -83,7 +83,7 @@ CASES: dict[str, Place] = {
 
 
 @pytest.fixture
-def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where the server alone is installed."""
     really = importlib.util.find_spec
 
@@ -92,7 +92,6 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for module in ("proxy.server.preflight", "proxy.server.telemetry"):
         monkeypatch.setattr(f"{module}.find_spec", find_spec)
-    return
 
 
 @pytest.mark.usefixtures("without_extras")
