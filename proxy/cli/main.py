@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 
+from edgerest import __version__
 from pool import Pool, PoolError
 from proxy.settings import Loaded, NamedApp, Settings, SettingsError, load_settings
 
@@ -136,7 +136,7 @@ def _app_of(loaded: Loaded, name: str | None) -> Settings:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("edgerest"), "-v", "--version", message="edgerest %(version)s")
+@click.version_option(__version__, "-v", "--version", message="edgerest %(version)s")
 def main() -> None:
     """A REST API over PostgreSQL, and a connection pool in front of it.
 
@@ -155,7 +155,7 @@ def serve(config: Path | None) -> int:
 
     loaded = _load(config)
     start_diagnostics(loaded.settings.log_level)
-    logger.info("Starting edgerest %s", version("edgerest"))
+    logger.info("Starting edgerest %s", __version__)
     return run_server(loaded, reread=lambda: load_settings(config, os.environ))
 
 

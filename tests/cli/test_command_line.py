@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgerest import __version__
 from proxy.cli.main import as_command, main
 from proxy.settings import Settings
 from proxy.settings.docs import configuration_markdown
@@ -50,8 +50,8 @@ def test_postgrests_command_line_is_understood(
 
 
 def test_version() -> None:
-    assert run("--version").output == f"edgerest {version('edgerest')}\n"
-    assert run("-v").output == f"edgerest {version('edgerest')}\n"
+    assert run("--version").output == f"edgerest {__version__}\n"
+    assert run("-v").output == f"edgerest {__version__}\n"
 
 
 def test_example_and_documentation_are_printed() -> None:

@@ -73,7 +73,7 @@ def test_the_copied_files_make_the_package(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"proxy/cli/main.py", "pool/pool.py", "edge_client/client.py"} <= set(names)
+    assert {"edgerest/__main__.py", "proxy/cli/main.py", "pool/pool.py"} <= set(names)
     assert [name for name in names if name.endswith("entry_points.txt")]
 
 
