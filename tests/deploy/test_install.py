@@ -45,7 +45,7 @@ class Environment:
     def run(self, program: str, *args: str, **environ: str) -> tuple[int, str]:
         """The exit status of a program of the environment, and all that it printed."""
         done = subprocess.run(
-            [self.folder / "bin" / program, *args],
+            [str(self.folder / "bin" / program), *args],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", **environ},
             stdout=subprocess.PIPE,
@@ -56,7 +56,8 @@ class Environment:
         return done.returncode, done.stdout
 
     def pip(self, *args: str) -> None:
-        command = [sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python"]
+        python = str(self.folder / "bin" / "python")
+        command = [sys.executable, "-m", "pip", "--python", python]
         subprocess.run([*command, *args], check=True, timeout=SECONDS, capture_output=True)
 
     def files(self, distribution: str) -> set[str]:
