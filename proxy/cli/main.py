@@ -7,6 +7,7 @@ Whatever an operator can put right is told in a sentence on standard error with 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -454,6 +455,15 @@ def config_docs(committed: Path | None) -> None:
     from proxy.settings.docs import configuration_markdown
 
     _print_page(configuration_markdown(), committed)
+
+
+@main.command("config-schema")
+@_telling
+def config_schema() -> None:
+    """Print a JSON Schema of configuration files, for editors."""
+    from proxy.settings.json_schema import configuration_schema
+
+    click.echo(json.dumps(configuration_schema(), indent=2))
 
 
 @main.command("error-docs", hidden=True)
