@@ -16,6 +16,7 @@ from typing import Final, Literal, get_args
 
 from proxy.cache_rules.policy import PolicyRow
 from proxy.errors import Verbosity
+from proxy.response.model import ContentRange
 from proxy.settings.kinds import (
     BOOLEAN,
     HOSTS,
@@ -232,6 +233,12 @@ class Settings:
         " cache, and does not make answers depend on anything but the token. Not set,"
         " nothing is kept when there is such a function.",
         False, BOOLEAN, OWN,
+    )
+    server_content_range: ContentRange = row(
+        "How answers write `Content-Range`: `plain` as PostgREST does (`0-9/*`), `items`"
+        " with the unit (`items 0-9/*`), as RFC 9110 has it; `none` leaves it out, and"
+        " with it what `Prefer: count=…` counts. See proxies-and-cdns.md for Varnish.",
+        "plain", one_of(*get_args(ContentRange)), OWN,
     )
     server_compress_from: int = row(
         "The least size of a response that is compressed for those who accept it (gzip; br"

@@ -65,6 +65,10 @@ ELSEWHERE = {
     ("docs/migrate-supabase.md", "sql"): "tests/clients/test_supabase_js.py",
     ("docs/migrate-supabase.md", "sh"): "tests/clients/test_supabase_js.py",
     ("docs/migrate-supabase.md", "js"): "tests/clients/test_supabase_js.py",
+    **{
+        ("docs/proxies-and-cdns.md", language): "tests/deploy/test_proxies.py"
+        for language in ("nginx", "vcl", "caddyfile", "haproxy")
+    },
     ("docs/reading.md", "sh"): "tests/reads/test_documented_reads.py",
     ("docs/sdk.md", "python"): "tests/sdk/test_docs.py",
     ("docs/migrate-postgrest.md", "python"): "tests/sdk/test_docs.py",
