@@ -70,7 +70,7 @@ class Environment:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The server's wheel and the client's, by their distributions' names."""
     place = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", place]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (server,) = place.glob("edgerest-*.whl")
     return {"edgerest": server, "edge_client": build_wheel(place)}

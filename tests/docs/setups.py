@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Serves = Literal["shop", "demo", "own", "nothing", "database", "fresh"]
+Serves = Literal["shop", "demo", "nothing", "database", "fresh"]
 
 
 @dataclass(frozen=True)
 class Setup:
     """`serves`: which server answers where the page says localhost:3000.
 
-    `shop` and `demo` are the tests' own; `own` is one for `schema`, `database` a database
-    without a server. With `nothing` the page starts a server itself, for the shop's database,
-    with `fresh` for an empty PostgreSQL.
+    `shop` and `demo` are the tests' own, `database` is one with `schema` and without a
+    server. With `nothing` the page starts a server itself, for the shop's database, with
+    `fresh` for an empty PostgreSQL.
     `says` are parts of what the script prints, in this order.
     """
 

@@ -86,9 +86,9 @@ def in_pyodide(
 ) -> Iterator[str]:
     """The URL of the SDK under Pyodide, where it is Ada's own."""
     place = tmp_path_factory.mktemp("pyodide")
-    environment |= {"EDGEREST_TOKEN": ada["Authorization"].removeprefix("Bearer ")}
+    own = {"EDGEREST_TOKEN": ada["Authorization"].removeprefix("Bearer ")}
     wheel, needed = build_wheel(place), libraries(place)
-    with hosts.in_webassembly(packages, wheel, needed, environment) as url:
+    with hosts.in_webassembly(packages, wheel, needed, environment | own) as url:
         yield url
 
 
