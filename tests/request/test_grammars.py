@@ -128,7 +128,22 @@ trees = st.recursive(
 )
 
 ITEMS = [
-    *("*", " *", "* ", "a", " a ", "a b", "x:a", "x :a", "a::text", "a::double precision"),
+    *(
+        "*",
+        " *",
+        "* ",
+        "a",
+        " a ",
+        "a b",
+        "x:a",
+        "x :a",
+        "x: a",
+        "x:\ta",
+        "x: ",
+        "x: ::a",
+        "a::text",
+        "a::double precision",
+    ),
     *("a\t::b", "a::b\t", "a->b->>c::text", "a->0", "a->0x", "a.sum()", "a::b.max()::c", "..."),
     *(
         "count",
@@ -217,6 +232,9 @@ EXAMPLES = (
     "and(not.not.eq.1)",
     "in.( 1,2)",
     "a!leftover(b)",
+    "x: ::a",
+    "x:\ta",
+    "x: a",
     "not.and.eq.1",
     "a)b",
     ":",

@@ -94,7 +94,7 @@ _RELATION: Final = _pattern(
 )
 _PARAMETER: Final = _pattern(rf"!({_NAME})")
 _FIELD: Final = _pattern(
-    rf"{_BLANKS}(?:(\*)|{_ALIAS}(?:(count\(\))|({_NAME})({_STEPS}){_BLANKS})"
+    rf"{_BLANKS}(?:(\*)|{_ALIAS}(?:(count\(\))|{_BLANKS}({_NAME})({_STEPS}){_BLANKS})"
     rf"(?:::({_WORDS}))?+(?:\.({_one_of(Aggregate)})\(\))?+(?:::({_WORDS}))?+){_ITEM_ENDS}"
 )
 _BEGUN: Final = _pattern(r'[\w$ \t"]')
