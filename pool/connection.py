@@ -77,7 +77,7 @@ async def _dial_host(
         raise ConnectionFailed(
             f"the database did not answer within {target.connect_timeout:g} seconds"
         ) from None
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.PostgresWarning) as error:
         # Without the cause, whose text a traceback would show.
         raise ConnectionFailed(reason_of(error, target), sqlstate=error.sqlstate) from None
     except _UNREACHABLE as error:

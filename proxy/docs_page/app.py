@@ -85,7 +85,8 @@ def docs_app(current: Callable[[], DocsPage | None]) -> Quart:
             response.headers["Content-Security-Policy"] = content_security_policy(page)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        if "release" not in request.args:
+        # What is not there today may be there tomorrow, whatever address it was asked at.
+        if "release" not in request.args or response.status_code not in (200, 304):
             response.headers["Cache-Control"] = "no-cache"
         return response
 

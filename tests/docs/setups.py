@@ -90,6 +90,10 @@ SETUPS = {
 }
 
 ELSEWHERE = {
+    **{
+        ("docs/proxies-and-cdns.md", language): "tests/deploy/test_proxies.py"
+        for language in ("nginx", "vcl", "caddyfile", "haproxy")
+    },
     ("docs/reading.md", "sh"): "tests/reads/test_documented_reads.py",
     ("docs/sdk.md", "python"): "tests/sdk/test_docs.py",
     ("docs/migrate-postgrest.md", "python"): "tests/sdk/test_docs.py",

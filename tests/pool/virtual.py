@@ -117,7 +117,7 @@ class ModelSession(Session):
         if said == "57P01":
             self.hang_up()
         if said != "rows":
-            raise DatabaseError(said, "no")
+            raise DatabaseError(said, "no", severity="FATAL" if self._gone else "ERROR")
         return ()
 
     async def recover(self, timeout: float) -> bool:  # noqa: ASYNC109
