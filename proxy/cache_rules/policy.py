@@ -32,7 +32,7 @@ MOST_SECONDS: Final = 2**31 - 1
 """The longest time that a cache must understand (RFC 9111, section 1.2.2)."""
 
 _TIMES: Final = ("max-age", "s-maxage", "stale-while-revalidate", "stale-if-error")
-_DIRECTIVES: Final = (*_TIMES, "scope")
+DIRECTIVES: Final = (*_TIMES, "scope")
 _ROLES: Final = ".roles."
 _COMMENT: Final = re.compile(r"^[ \t]*@cache\b(.*)$", re.MULTILINE)
 _COMMENT_LINE: Final = re.compile(r"^[ \t]*@cache\b.*\n?", re.MULTILINE)
@@ -105,9 +105,9 @@ def read_policy_rows(written: Mapping[str, object]) -> tuple[PolicyRow, ...]:
 
 def _split_key(key: str) -> tuple[tuple[Level, str, str | None], str]:
     path, _, directive = key.removeprefix(PREFIX).rpartition(".")
-    if directive not in _DIRECTIVES:
+    if directive not in DIRECTIVES:
         raise PolicyError(
-            f"{key}: {directive} is no cache directive; there are {', '.join(_DIRECTIVES)}"
+            f"{key}: {directive} is no cache directive; there are {', '.join(DIRECTIVES)}"
         )
     path, mark, role = f"{path}.".rpartition(_ROLES) if _ROLES in path else (path, "", "")
     level, _, name = path.partition(".")
@@ -153,12 +153,12 @@ def _comment_line(line: str) -> tuple[str | None, Directives]:
             role = value
         elif name in ("reads", "writes") and equals:
             continue  # what a function depends on: proxy.schema_cache.facts
-        elif name in _DIRECTIVES and equals:
+        elif name in DIRECTIVES and equals:
             directives.append((name, _value(name, value, f"@cache {word}")))
         else:
             raise PolicyError(
                 f"@cache {word}: write directives as NAME=VALUE; there are"
-                f" {', '.join(_DIRECTIVES)}, role, reads and writes"
+                f" {', '.join(DIRECTIVES)}, role, reads and writes"
             )
     return role, tuple(directives)
 

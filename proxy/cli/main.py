@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import json
 import logging
 import os
 import sys
@@ -15,12 +16,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 
+from edgerest import __version__
 from pool import ConnectionFailed, Pool, PoolError
 from proxy.settings import Loaded, NamedApp, Settings, SettingsError, load_settings
 
@@ -150,7 +151,7 @@ def _app_of(loaded: Loaded, name: str | None) -> Settings:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("edgerest"), "-v", "--version", message="edgerest %(version)s")
+@click.version_option(__version__, "-v", "--version", message="edgerest %(version)s")
 def main() -> None:
     """A REST API over PostgreSQL, and a connection pool in front of it.
 
@@ -176,7 +177,7 @@ def serve(config: Path | None) -> int:
     if bad := [str(finding) for finding in findings if finding.verdict == "bad"]:
         _fail(*bad)
     start_diagnostics(loaded.settings.log_level)
-    logger.info("Starting edgerest %s", version("edgerest"))
+    logger.info("Starting edgerest %s", __version__)
     return run_server(loaded, reread=lambda: load_settings(config, os.environ))
 
 
@@ -453,6 +454,15 @@ def config_docs(committed: Path | None) -> None:
     from proxy.settings.docs import configuration_markdown
 
     _print_page(configuration_markdown(), committed)
+
+
+@main.command("config-schema")
+@_telling
+def config_schema() -> None:
+    """Print a JSON Schema of configuration files, for editors."""
+    from proxy.settings.json_schema import configuration_schema
+
+    click.echo(json.dumps(configuration_schema(), indent=2))
 
 
 @main.command("error-docs", hidden=True)

@@ -11,11 +11,11 @@ import asyncio
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from edgerest import __version__
 from proxy.app.front import edge_options
 from proxy.app.registry import Apps, Served
 from proxy.engines.sockets import ServerError
@@ -237,7 +237,7 @@ def log_rules(settings: Settings) -> LogRules:
 def build_labels(settings: Settings) -> Mapping[str, str]:
     """The labels of `edgerest_build_info`."""
     return {
-        "version": version("edgerest"),
+        "version": __version__,
         "postgrest": POSTGREST_VERSION,
         "python": platform.python_version(),
         "engine": settings.server_engine,

@@ -25,6 +25,10 @@ app.settings.support_email = "help@example.com"
 wrong with the file, with this machine or with the database it names (`--strict` also fails on
 warnings, `--json` prints an array), `edgerest --example` prints a file with every setting.
 
+An editor that knows TOML (Even Better TOML in VS Code, taplo, Tombi) completes keys and marks
+mistakes by the JSON Schema that `edgerest config-schema > edgerest.schema.json` prints, when
+the configuration begins with the line `#:schema ./edgerest.schema.json`.
+
 - **Environment**: every key has a variable, `PGRST_` and the key in capitals with
   underscores. It wins over the file. `PGRST_APP_SETTINGS_X` sets `app.settings.X`.
 - **In the database**: settings with a `pgrst.` name may be set with `ALTER ROLE … SET` for

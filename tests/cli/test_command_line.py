@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from importlib.metadata import version
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgerest import __version__
 from proxy.cli.main import as_command, main
 from proxy.settings import Settings
 from proxy.settings.docs import configuration_markdown
 from proxy.settings.dump import dump_settings, example_file
 from tests.cli.processes import run_edgerest
+from tests.http.processes import ROOT
 
 KNOWN = {"serve", "check", "schema", "ready", "dump-config", "example"}
 
@@ -78,8 +82,8 @@ def test_a_file_may_be_called_nearly_like_a_command(tmp_path: Path) -> None:
 
 
 def test_version() -> None:
-    assert run("--version").output == f"edgerest {version('edgerest')}\n"
-    assert run("-v").output == f"edgerest {version('edgerest')}\n"
+    assert run("--version").output == f"edgerest {__version__}\n"
+    assert run("-v").output == f"edgerest {__version__}\n"
 
 
 def test_example_and_documentation_are_printed() -> None:
@@ -218,3 +222,25 @@ def test_the_installed_command_answers() -> None:
     assert found.returncode == 0
     assert found.stderr == ""
     assert json.loads(found.stdout.partition("db-anon-role = ")[2].partition("\n")[0]) == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_tab_key_completes_commands(shell: str, tmp_path: Path) -> None:
+    # docs/quick-start.md shows how a shell comes to it.
+    script = tmp_path / "edgerest"
+    script.write_text("from edgerest.__main__ import main\nmain()\n")
+
+    def said(mode: str, **words: str) -> str:
+        environ = {"PYTHONPATH": str(ROOT), "_EDGEREST_COMPLETE": f"{shell}_{mode}", **words}
+        done = subprocess.run(
+            [sys.executable, script], env=environ, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+    page = (ROOT / "docs" / "quick-start.md").read_text()
+    assert f"_EDGEREST_COMPLETE={shell}_source edgerest" in page
+    assert "_EDGEREST_COMPLETE" in said("source")
+    words = "edgerest" if shell == "fish" else "edgerest che"
+    found = said("complete", COMP_WORDS=words, COMP_CWORD="che" if shell == "fish" else "1")
+    assert re.search(r"\bcheck\b", found)
+    assert "migrate" not in found
