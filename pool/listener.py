@@ -22,10 +22,11 @@ from typing import Any, Final
 
 from pool.backoff import pauses
 from pool.connection import dial_source
-from pool.dsn import Dsn, Source
+from pool.dsn import Dsn
 from pool.errors import ConnectionFailed, ConnectionLost
 from pool.model import Row, Statement
 from pool.server_errors import ASYNCPG_ERRORS
+from pool.source import Source
 
 logger = logging.getLogger(__name__)
 

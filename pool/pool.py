@@ -52,7 +52,7 @@ from pool import transaction
 from pool.budget import Budget
 from pool.connection import connect as connect_to_server
 from pool.deadline import cut_to
-from pool.dsn import Dsn, Source
+from pool.dsn import Dsn
 from pool.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -67,6 +67,7 @@ from pool.pace import Pace
 from pool.queue import Queue, Waiter, too_long
 from pool.session import Session
 from pool.sessions import Member, Rules, Sessions, copy_of
+from pool.source import Source
 from pool.sqlstate import SERVER_GOES
 from pool.stats import Counters, PoolStats, Waits
 

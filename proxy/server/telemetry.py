@@ -11,11 +11,11 @@ import asyncio
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from edgerest import __version__
 from proxy.app.front import edge_options
 from proxy.app.registry import Apps, Served
 from proxy.engines.sockets import ServerError
@@ -38,6 +38,7 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at pool and caches, for the workers that nobody asks."""
 
 _NEVER_LOGGED: Final = ("authorization", "cookie", "apikey", "proxy-authorization")
+NO_TRACING: Final = 'server-tracing-enabled needs the extra "edgerest[otel]"'
 _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -49,7 +50,7 @@ class Telemetry:
 
     def __init__(self, settings: Settings) -> None:
         if settings.server_tracing_enabled and not tracing_is_installed():
-            raise ServerError('server-tracing-enabled needs the extra "edgerest[otel]"')
+            raise ServerError(NO_TRACING)
         self._settings = settings
         self._board: Board | None = None
         self._slots: Slots | None = None
@@ -236,7 +237,7 @@ def log_rules(settings: Settings) -> LogRules:
 def build_labels(settings: Settings) -> Mapping[str, str]:
     """The labels of `edgerest_build_info`."""
     return {
-        "version": version("edgerest"),
+        "version": __version__,
         "postgrest": POSTGREST_VERSION,
         "python": platform.python_version(),
         "engine": settings.server_engine,

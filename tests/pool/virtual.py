@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pool.dsn import Source
 from pool.errors import ConnectionFailed, ConnectionLost, DatabaseError
 from pool.model import Row, Statement
 from pool.session import Session
+from pool.source import Source
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
