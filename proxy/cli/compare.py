@@ -8,6 +8,7 @@ sentence for each difference.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -18,6 +19,7 @@ import httpx
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 )
+_VERSION: Final = re.compile(r"\s++HTTP/[0-9.]+\Z")
 _NOT_COMPARED: Final = frozenset(
     "age alt-svc cache-status connection content-encoding content-length date etag expires"
     " keep-alive proxy-status server server-timing transfer-encoding via x-request-id".split()
@@ -71,11 +73,13 @@ def _request(numbered: Sequence[tuple[int, str]]) -> Asked:
         if not line.strip():
             break
         name, colon, value = line.partition(":")
-        if not colon:
-            raise RequestsError(f"line {number}: write a header, e.g. Accept: text/csv")
+        if not colon or not line.isascii():
+            raise RequestsError(
+                f"line {number}: write a header, in ASCII, e.g. Accept: text/csv"
+            )
         headers.append((name.strip(), value.strip()))
     body = "\n".join(line for _, line in numbered[place:]).strip()
-    return Asked(method, target.removesuffix(" HTTP/1.1"), tuple(headers), body)
+    return Asked(method, _VERSION.sub("", target), tuple(headers), body)
 
 
 def answers(
@@ -119,10 +123,10 @@ def _bodies(one: httpx.Response, other: httpx.Response) -> Iterator[str]:
         return
     try:
         values = json.loads(one.content), json.loads(other.content)
-    except ValueError:
+        place = first_difference(*values)
+    except (ValueError, RecursionError):
         yield _line("body", one.text or "(none)", other.text or "(none)")
         return
-    place = first_difference(*values)
     if place is not None:
         path, *pair = place
         yield _line(f"body{path}", *(_told(each) for each in pair))

@@ -6,12 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.compare import Asked, RequestsError, first_difference, read_requests
+from proxy.cli.compare import (
+    Asked,
+    RequestsError,
+    differences,
+    first_difference,
+    read_requests,
+)
 from proxy.cli.main import main
 from tests.conftest import StartEdge
 from tests.http.processes import ServerProcess
@@ -116,3 +123,20 @@ values: st.SearchStrategy[Any] = st.recursive(
 def test_values_differ_where_they_are_not_equal(one: Any, other: Any) -> None:
     texts = [json.dumps(each, sort_keys=True) for each in (one, other)]
     assert (first_difference(one, other) is None) == (texts[0] == texts[1])
+
+
+@pytest.mark.parametrize("version", ["", " HTTP/1.1", " HTTP/2", " HTTP/1.0 "])
+def test_a_version_is_no_part_of_the_target(version: str) -> None:
+    assert read_requests(f"GET /items{version}")[0].target == "/items"
+
+
+def test_a_header_that_cannot_be_sent_is_told() -> None:
+    with pytest.raises(RequestsError, match="line 2"):
+        read_requests("GET /items\nX-Name: é")
+
+
+@pytest.mark.parametrize("depth", [700, 200_000])
+def test_what_is_nested_too_deeply_is_compared_as_text(depth: int) -> None:
+    one, other = (b"[" * depth + each + b"]" * depth for each in (b"1", b"2"))
+    pair = httpx.Response(200, content=one), httpx.Response(200, content=other)
+    assert [line[:4] for line in differences(*pair)] == ["body"]
