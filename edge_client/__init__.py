@@ -30,6 +30,8 @@ from edge_client.query import Async, Query, Result, Row, Rows, Sync, Table
 from edge_client.settings import Limits, Retry, Timeout
 from edge_client.stream import Progress
 
+__version__ = "0.2.0"
+
 __all__ = [
     "APIError",
     "Async",

@@ -1,4 +1,4 @@
-"""The PostgreSQL side: values, errors, and the pool that turns one into another."""
+"""edgerest: the PostgreSQL side: values, errors, and the pool that turns one into another."""
 
 from pool.budget import Budget, share_of
 from pool.errors import (

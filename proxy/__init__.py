@@ -1,0 +1,1 @@
+"""edgerest: the server, from its command line to its SQL."""

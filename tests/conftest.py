@@ -118,6 +118,7 @@ def edge(
     admin = tmp_path_factory.mktemp("admin") / "sock"
     with start_edge(admin_server_unix_socket=str(admin)) as server:
         yield server
+        assert server.exit_code is None, server.log
         assert "Traceback" not in server.log
 
 

@@ -177,6 +177,11 @@ def admin_app(health: Health, reports: Reports) -> Quart:
     as_in_postgrest = {endpoint.path for endpoint in ENDPOINTS if not endpoint.own}
     guard(app, reports.view.token, as_in_postgrest)
 
+    @app.after_request
+    async def keep_nothing(response: QuartResponse) -> QuartResponse:
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
     @app.errorhandler(404)
     @app.errorhandler(405)
     async def not_found(_: Exception) -> QuartResponse:

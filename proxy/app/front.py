@@ -194,10 +194,14 @@ def edge_options(settings: Settings) -> EdgeOptions:
         ),
         cors=CorsPolicy(
             tuple(o.encode() for o in settings.server_cors_allowed_origins),
-            exposed=(CONSISTENCY_TOKEN,) if gives_tokens(settings) else (),
+            exposed=(
+                *((CONSISTENCY_TOKEN,) if gives_tokens(settings) else ()),
+                *((trace.encode(),) if trace else ()),
+            ),
         ),
         trace_header=trace.lower().encode() if trace else None,
         docs=docs_page(settings),
         path_prefix=settings.path_prefix.encode(),
         verbosity=settings.client_error_verbosity,
+        content_range=settings.server_content_range,
     )

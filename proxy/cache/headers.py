@@ -79,8 +79,8 @@ def _tag_headers(tags: Iterable[str]) -> Headers:
 
 
 def with_vary(headers: Headers, more: tuple[bytes, ...]) -> Headers:
-    """`headers` with `more` names in Vary. Those that are missing get a line of their own:
-    the line that is there is PostgREST's, or SQL's, to the letter."""
+    """`headers` with `more` names in Vary, where they are missing. They are in a line of their
+    own here; the edge makes one of all (`vary_line`)."""
     known = b",".join([value for name, value in headers if name.lower() == b"vary"])
     missing = _missing_names(known, more)
     return (*headers, (b"vary", missing)) if missing else headers
@@ -93,6 +93,17 @@ def _missing_names(known: bytes, more: tuple[bytes, ...]) -> bytes:
     if b"*" in names:
         return b""
     return b", ".join([name for name in more if name.lower() not in names])
+
+
+@lru_cache(maxsize=256)
+def vary_line(values: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """The one Vary line with all names of several, each once: nginx goes by one line only.
+    The first is as it was."""
+    line, *others = values
+    for other in others:
+        missing = _missing_names(line, tuple(filter(None, map(bytes.strip, other.split(b",")))))
+        line = b", ".join(filter(None, (line, missing)))
+    return b"vary", line
 
 
 def cache_status(
@@ -131,14 +142,17 @@ def header_values(headers: Headers, name: bytes) -> list[bytes]:
 @dataclass(frozen=True, slots=True)
 class VaryNames:
     """What answers depend on besides what they say themselves: `public` for everybody's,
-    `own` for those that belong to an identity."""
+    `own` for those that belong to an identity, `asked_again` for what nobody's token has made
+    and no cache uses without asking whether it still holds."""
 
     public: tuple[bytes, ...]
     own: tuple[bytes, ...]
+    asked_again: tuple[bytes, ...]
 
 
 def vary_names(schemas: int) -> VaryNames:
     """For an app with so many exposed schemas. (Origin is added where CORS is decided,
     Accept-Encoding to what is large enough.)"""
-    public = (b"Accept", b"Prefer", b"Range", *((b"Accept-Profile",) if schemas > 1 else ()))
-    return VaryNames(public, (*public, b"Authorization"))
+    profile = (b"Accept-Profile",) if schemas > 1 else ()
+    public = (b"Accept", b"Prefer", b"Range", *profile)
+    return VaryNames(public, (*public, b"Authorization"), profile)

@@ -77,9 +77,10 @@ async def representation(
     tags: frozenset[str] | None = None,
     detail: str = "",
     shown: bool = True,
+    anonymous: bool = False,
 ) -> Representation:
     """What was answered, with what it tells caches; without `lifetimes` nobody is to keep it.
-    Not `shown`: its content was never made."""
+    Not `shown`: its content was never made. `anonymous`: for a request without a token."""
     status, body = response.status, response.body
     if status < 200 or status >= 300:
         return Representation(response, detail=detail)
@@ -90,6 +91,8 @@ async def representation(
         told = policy_headers(policy, lifetimes, tags)
         if policy.scope == "public":
             names = applied.vary.public
+    if told[0] is UNKEPT and anonymous and not found.is_controlled:
+        names = applied.vary.asked_again
     headers = found.kept if found.is_controlled else (*found.kept, *told)
     tag, compressible = None, False
     if shown and status not in BODILESS:
@@ -98,7 +101,9 @@ async def representation(
         tag = found.tag or await _tag_of(body, found)
     if compressible:
         names = (*names, *_ACCEPT_ENCODING)
-    kept = Response(status, with_vary(headers, names), body, response.reason)
+    if names:
+        headers = with_vary(headers, names)
+    kept = Response(status, headers, body, response.reason)
     return Representation(kept, tag, compressible, detail=detail, timing=found.timing)
 
 

@@ -277,6 +277,7 @@ class ResponseCache:
             lifetimes=lifetimes,
             tags=flight.tags,
             detail=detail,
+            anonymous=not headers.authorized,
         )
         if lifetimes is None:
             return made if detail in _LEADERS else made.for_one()

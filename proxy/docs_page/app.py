@@ -18,6 +18,7 @@ from typing import Final
 from quart import Quart, Response, redirect, render_template, request, send_from_directory
 from werkzeug import Response as PlainResponse
 
+from edgerest import __version__
 from proxy.docs_page.model import DocsPage
 
 _PACKAGE: Final = "flask_swagger_ui"
@@ -52,7 +53,7 @@ def docs_app(current: Callable[[], DocsPage | None]) -> Quart:
     bundle = Path(str(files(_PACKAGE))) / "dist"
     ours = Path(__file__).parent / "static"
     # Whoever installs a newer bundle or a newer page gets it from new addresses.
-    release = f"{version(_PACKAGE)}-{version('edgerest')}"
+    release = f"{version(_PACKAGE)}-{__version__}"
 
     @app.get("/<path:path>")
     async def serve(path: str) -> Response | PlainResponse:
@@ -85,7 +86,8 @@ def docs_app(current: Callable[[], DocsPage | None]) -> Quart:
             response.headers["Content-Security-Policy"] = content_security_policy(page)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        if "release" not in request.args:
+        # What is not there today may be there tomorrow, whatever address it was asked at.
+        if "release" not in request.args or response.status_code not in (200, 304):
             response.headers["Cache-Control"] = "no-cache"
         return response
 

@@ -7,8 +7,8 @@ its roles or schemas, nor of where the server runs.
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 
+from edgerest import __version__
 from proxy.endpoints.endpoint import Endpoint
 from proxy.request.model import HttpRequest
 from proxy.response.answer import POSTGREST_VERSION
@@ -39,7 +39,7 @@ def well_known(settings: Settings) -> Endpoint | None:
 
 def _document(settings: Settings) -> dict[str, object]:
     return {
-        "version": version("edgerest"),
+        "version": __version__,
         "postgrest": POSTGREST_VERSION,
         "features": {
             "aggregates": settings.db_aggregates_enabled,

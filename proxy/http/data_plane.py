@@ -17,7 +17,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from typing import Final, Protocol
 
@@ -33,15 +32,16 @@ from proxy.http.body import (
     has_body,
     read_body,
 )
-from proxy.http.cors import CorsPolicy, preflight, response_headers
+from proxy.http.cors import CorsPolicy, preflight
 from proxy.http.disconnect import DisconnectWatch
+from proxy.http.head import wire_headers
 from proxy.http.in_flight import REQUEST, STALLED, Held, InFlight, no_room
 from proxy.http.streaming import CHUNK, SENDING, piece, send_stream
 from proxy.http.time_limits import Limit
 from proxy.observability.record import Record
 from proxy.request.model import Headers, HttpRequest
 from proxy.response.errors import error_response
-from proxy.response.model import BODILESS, Response, is_bodiless
+from proxy.response.model import ContentRange, Response, is_bodiless
 from proxy.settings.routing import length_of_prefix
 
 Answer = Callable[[HttpRequest, Record], Awaitable[Response]]
@@ -53,11 +53,6 @@ WHOLE: Final = 4 * CHUNK
 """Bytes up to which a body goes out in one message."""
 SMALL: Final = CHUNK
 """Bytes up to which an answer is not counted among those that wait to be taken."""
-_CONNECTION_HEADERS: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
-_HEADER_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_HEADER_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "QUERY"))
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _ANY_METHOD: Final = b"OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE"
@@ -85,6 +80,7 @@ class EdgeOptions:
 
     `trace_header` (lower case) is echoed from the request into the response; `docs` is where
     a docs page is, if there is one. `path_prefix` is what paths begin with and is taken off.
+    `content_range` says how Content-Range is written.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -93,6 +89,7 @@ class EdgeOptions:
     docs: DocsPage | None = None
     path_prefix: bytes = b""
     verbosity: Verbosity = "verbose"
+    content_range: ContentRange = "plain"
 
 
 class Observer(Protocol):
@@ -422,45 +419,3 @@ async def send_response(
         for each in held:
             each.go_on()
     return response
-
-
-def wire_headers(
-    scope: Scope, response: Response, options: EdgeOptions
-) -> list[tuple[bytes, bytes]]:
-    """The headers as they go out: names in lower case, Content-Length and CORS added.
-
-    Raises `ValueError` for a name, value or status that HTTP can't carry (the database may
-    set headers): sending it would break the connection or smuggle in another header.
-    """
-    if not 200 <= response.status <= 999:
-        raise ValueError(f"status {response.status}")
-    headers: list[tuple[bytes, bytes]] = []
-    if options.trace_header is not None:
-        request_headers: list[tuple[bytes, bytes]] = scope["headers"]
-        traced = next((v for name, v in request_headers if name == options.trace_header), b"")
-        headers.append((options.trace_header, traced))
-    bodiless = response.status in BODILESS
-    measured = bodiless or scope["method"] == "HEAD"
-    for raw_name, value in response.headers:
-        name = _header_name(raw_name)
-        if _BAD_HEADER_VALUE.search(value):
-            raise ValueError(f"the value of header {raw_name!r}")
-        if name == b"content-length":
-            if bodiless:
-                # The body, if there was one, is not sent; SQL has chosen the status.
-                continue
-            measured = True
-        if name not in _CONNECTION_HEADERS:
-            headers.append((name, value))
-    if not measured and response.stream is None:
-        headers.append((b"content-length", b"%d" % len(response.body)))
-    headers += response_headers(options.cors, scope["method"], scope["headers"])
-    return headers
-
-
-@lru_cache(maxsize=1024)
-def _header_name(name: bytes) -> bytes:
-    """`name` in lower case. Raises `ValueError` when it is no token."""
-    if _HEADER_NAME.fullmatch(name) is None:
-        raise ValueError(f"the header name {name!r}")
-    return name.lower()

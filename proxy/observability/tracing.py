@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from time import perf_counter, time_ns
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from edgerest import __version__
 from proxy.observability.metrics import METHODS
 from proxy.observability.record import Record
 from proxy.response.model import Response, body_size
@@ -48,7 +48,7 @@ def exporting_provider() -> TracerProvider:
     named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     )
-    attributes = {"service.version": version("edgerest")}
+    attributes = {"service.version": __version__}
     if not named:
         attributes["service.name"] = "edgerest"
     provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
@@ -75,7 +75,7 @@ class Tracing:
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
-        self._tracer = provider.get_tracer("edgerest", version("edgerest"))
+        self._tracer = provider.get_tracer("edgerest", __version__)
 
     def began(self, scope: Any, record: Record) -> None:
         """Begin the span of a request and put it into `record.trace`."""

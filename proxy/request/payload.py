@@ -135,6 +135,10 @@ def _json(
     body: bytes, columns: frozenset[str] | None, between: Between, *, is_call: bool
 ) -> JsonPayload:
     first = body.lstrip(_JSON_SPACES)[:1]
+    if first == BOM_UTF8[:1] and body.startswith(BOM_UTF8):
+        # A parser may ignore it (RFC 8259, 8.1); PostgREST's refuses it, without the hint.
+        hint = "JSON has no byte order mark before it; send it without"
+        raise api_error("PGRST102", message="Empty or invalid json", hint=hint)
     if columns is not None:
         _check_text(body)
         check_depth(body)

@@ -50,12 +50,13 @@ class RequestHeaders:
     `shaping`: those of `SHAPING`, in the order they came, of `weight` bytes; `pairs` and
     `cookies` as in `ApiRequest`; `caching`, `wants` and `conditions`: what they say to caches;
     `timeouts`: the values of X-Request-Timeout; `seen`: the consistency token of what the
-    caller has seen. The settings of the last so many kinds of
-    request by the same caller are kept, by the kind and the whole identity.
+    caller has seen; `authorized`: whether there is an Authorization. The settings of the last
+    so many kinds of request by the same caller are kept, by the kind and the whole identity.
     """
 
     __slots__ = (
         "_settings",
+        "authorized",
         "caching",
         "conditions",
         "cookies",
@@ -78,6 +79,7 @@ class RequestHeaders:
         self.wants = wants_of(self.caching.get(b"cache-control"))
         self.conditions = read_conditions(self.caching)
         self.timeouts = tuple([v for name, v in headers if name == b"x-request-timeout"])
+        self.authorized = any(name == b"authorization" for name, _ in headers)
         token = self.caching.get(CONSISTENCY_TOKEN, b"")
         self.seen = token.decode("latin-1") if 0 < len(token) <= _LONGEST_TOKEN else None
         self._settings: dict[object, tuple[object, Settings]] = {}

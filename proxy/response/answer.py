@@ -15,7 +15,6 @@ from proxy.plan.read import Warned
 from proxy.request.media_types import MediaType, content_type_header
 from proxy.request.model import ApiRequest, Headers
 from proxy.request.preferences import Preferences, preference_applied
-from proxy.request.query_method import QUERY
 from proxy.request.query_string import filter_key
 from proxy.request.ranges import Range
 from proxy.response.gucs import with_overrides
@@ -28,7 +27,8 @@ POSTGREST_VERSION = "16.2"
 """The release whose behaviour this is, named where a header tells it."""
 
 _LONGEST_LOCATION = 4096
-"""Bytes of a query string in the Content-Location of a QUERY; clients limit headers."""
+"""Bytes of a Location or Content-Location: clients and proxies take 8 to 16 KiB for all
+headers together, and refuse the whole answer where there is more."""
 
 _VARY = (b"vary", b"Accept, Prefer, Range")
 
@@ -48,14 +48,13 @@ def info_response(info: Info) -> Response:
 class ReadForm:
     """The answer to GET and HEAD on a relation, but for the rows and the query string.
 
-    `location` is the path that Content-Location begins with, which is at most `longest`
-    bytes long; `headers` are those that depend on neither.
+    `location` is the path that Content-Location begins with; `headers` are those that depend
+    on neither.
     """
 
     head: bool
     range: Range
     location: str
-    longest: int | None
     headers: Headers
 
 
@@ -65,8 +64,6 @@ def read_form(plan: TableRead, request: ApiRequest) -> ReadForm:
         plan.head,
         request.range,
         _path(request, plan.target),
-        # A QUERY may be longer than any URL.
-        _LONGEST_LOCATION if request.method == QUERY else None,
         (
             *_content_headers(plan.answering.media_type, request),
             *_applied(_shared_preferences(request.preferences)),
@@ -181,9 +178,13 @@ def _finished(status: int, headers: Headers, body: bytes, result: Result) -> Res
 def _content_location(form: ReadForm, canonical: str) -> Headers:
     """Where a GET finds the same."""
     query = f"?{canonical}" if canonical else ""
-    if form.longest is not None and len(query) > form.longest:
-        return ()
-    return ((b"content-location", f"{form.location}{query}".encode(errors="replace")),)
+    return _address(b"content-location", f"{form.location}{query}")
+
+
+def _address(name: bytes, target: str) -> Headers:
+    """The header that says where something is, unless it is too long for one."""
+    value = target.encode(errors="replace")
+    return ((name, value),) if len(value) <= _LONGEST_LOCATION else ()
 
 
 def _content_length(body: bytes) -> tuple[bytes, bytes]:
@@ -232,7 +233,7 @@ def _location(path: str, result: Result) -> Headers:
         f"={quote(value, safe='', errors='replace')}"
         for key, value in result.location
     )
-    return ((b"location", f"{path}?{pairs}".encode(errors="replace")),)
+    return _address(b"location", f"{path}?{pairs}")
 
 
 def _applied(preferences: Preferences) -> Headers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.errors import ApiError, Verbosity
 from proxy.request.model import Headers
 from proxy.response.gucs import with_overriding
-from proxy.response.model import Response
+from proxy.response.model import NO_STORE, Response
 
 
 def error_response(error: ApiError, verbosity: Verbosity = "verbose") -> Response:
@@ -17,6 +17,8 @@ def error_response(error: ApiError, verbosity: Verbosity = "verbose") -> Respons
     body = error.body(verbosity)
     code = "".join(c for c in error.code if " " <= c <= "~")
     own: Headers = (
+        # A cache may keep a 300, 404, 405, 410, 414 or 501 that says nothing (RFC 9111, 4.2.2).
+        NO_STORE,
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
         (b"proxy-status", b"PostgREST; error=" + code.encode()),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from proxy.request.model import Headers
+
+ContentRange = Literal["plain", "items", "none"]
+"""How Content-Range is written: as in PostgREST, with the unit, or not at all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +41,9 @@ class Response:
     replay: object | None = None
     stream: Stream | None = None
 
+
+NO_STORE: Final = (b"cache-control", b"no-store")
+"""What an answer says that is of use to nobody but the caller, and to him only now."""
 
 BODILESS: Final = frozenset((204, 304))
 """Statuses whose responses have no body (RFC 9110)."""

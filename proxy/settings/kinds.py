@@ -9,7 +9,7 @@ are one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ class Kind:
     `label` names it in the documentation, `example` is a value as text, `quoted` says that
     a file writes it in quotes. `show` is the inverse of `read`: the text of a value.
     `blank_is_value` tells the settings for which "" means something else than "not set",
-    `numeric` those for which `true` means "not set", as in PostgREST.
+    `numeric` those for which `true` means "not set", as in PostgREST. `schema` is what a
+    JSON Schema says of a value in a file, which editors go by.
     """
 
     label: str
@@ -36,10 +37,12 @@ class Kind:
     quoted: bool = True
     blank_is_value: bool = False
     numeric: bool = False
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
 
 
 _TRUE: Final = frozenset({"true", "on"})
 _FALSE: Final = frozenset({"false", "off"})
+_LIST_SCHEMA: Final = {"type": ["string", "array"], "items": {"type": "string"}}
 
 
 def _boolean(raw: Raw) -> bool:
@@ -136,7 +139,9 @@ def whole_number(
             raise ValueError(f"is more than {at_most}")
         return value
 
-    return Kind(label, str(example), read, quoted=False, numeric=True)
+    bounds = {"minimum": at_least} | ({} if at_most is None else {"maximum": at_most})
+    schema = {"type": ["integer", "string"], **bounds}
+    return Kind(label, str(example), read, quoted=False, numeric=True, schema=schema)
 
 
 def text(example: str) -> Kind:
@@ -159,13 +164,18 @@ def one_of(*choices: str, gone: Mapping[str, str] | None = None) -> Kind:
             raise ValueError(f"is none of {', '.join(choices)}")
         return str(raw)
 
-    return Kind("one of " + ", ".join(f"`{word}`" for word in choices), choices[0], read)
+    label = "one of " + ", ".join(f"`{word}`" for word in choices)
+    # Or what stands for another key, or a variable.
+    schema = {"anyOf": [{"enum": list(choices)}, {"type": "string", "pattern": r"\$\("}]}
+    return Kind(label, choices[0], read, schema=schema)
 
 
 def names(example: str, *, blank_is_value: bool = False) -> Kind:
     """A comma-separated list; in a file an array of strings does as well."""
     show: Callable[[tuple[str, ...]], str] = ", ".join
-    return Kind("list", example, _names, show, blank_is_value=blank_is_value)
+    return Kind(
+        "list", example, _names, show, blank_is_value=blank_is_value, schema=_LIST_SCHEMA
+    )
 
 
 def seconds(example: float) -> Kind:
@@ -177,6 +187,7 @@ def seconds(example: float) -> Kind:
         lambda value: f"{value:g}",
         quoted=False,
         numeric=True,
+        schema={"type": ["number", "string"], "exclusiveMinimum": 0},
     )
 
 
@@ -194,7 +205,8 @@ def positive(example: float) -> Kind:
 
 def seconds_or_none(example: float) -> Kind:
     """A span of time, fractions allowed; 0 stands for none."""
-    return replace(seconds(example), read=_seconds_or_none)
+    schema = {"type": ["number", "string"], "minimum": 0}
+    return replace(seconds(example), read=_seconds_or_none, schema=schema)
 
 
 def _hosts(raw: Raw) -> tuple[str, ...]:
@@ -211,8 +223,23 @@ def _show_boolean(value: bool) -> str:
     return "true" if value else "false"
 
 
-BOOLEAN: Final = Kind("boolean", "true", _boolean, _show_boolean, quoted=False)
+BOOLEAN: Final = Kind(
+    "boolean",
+    "true",
+    _boolean,
+    _show_boolean,
+    quoted=False,
+    schema={"type": ["boolean", "integer", "string"]},
+)
 PORT: Final = whole_number(3000, at_most=65535, label="port")
-HOSTS: Final = Kind("list", "shop.example.com, *.shop.example.com", _hosts, ", ".join)
+HOSTS: Final = Kind(
+    "list", "shop.example.com, *.shop.example.com", _hosts, ", ".join, schema=_LIST_SCHEMA
+)
 PATH_PREFIX: Final = Kind("path", "/shop", lambda raw: read_prefix(_text(raw)))
-SOCKET_MODE: Final = Kind("octal mode", "660", _socket_mode, lambda mode: f"{mode:o}")
+SOCKET_MODE: Final = Kind(
+    "octal mode",
+    "660",
+    _socket_mode,
+    lambda mode: f"{mode:o}",
+    schema={"type": ["string", "integer"]},
+)

@@ -16,6 +16,7 @@ from typing import Final, Literal, get_args
 
 from proxy.cache_rules.policy import PolicyRow
 from proxy.errors import Verbosity
+from proxy.response.model import ContentRange
 from proxy.settings.kinds import (
     BOOLEAN,
     HOSTS,
@@ -206,6 +207,12 @@ class Settings:
         "A connection older than this is replaced.",
         1800, whole_number(1800, label="seconds"), FIXED,
     )
+    db_pool_check_delay: float = row(
+        "A connection on which the database has said nothing for so long is checked before"
+        " it is used (PgBouncer's `server_check_delay`); one that does not answer within 2"
+        " seconds is replaced, and so are all that nobody uses. 0 checks before each use.",
+        5.0, seconds_or_none(5), OWN | FIXED,
+    )
     db_pool_automatic_recovery: bool = row(
         "Connect again when the database went away; off, the server exits.",
         True, BOOLEAN,
@@ -232,6 +239,12 @@ class Settings:
         " cache, and does not make answers depend on anything but the token. Not set,"
         " nothing is kept when there is such a function.",
         False, BOOLEAN, OWN,
+    )
+    server_content_range: ContentRange = row(
+        "How answers write `Content-Range`: `plain` as PostgREST does (`0-9/*`), `items`"
+        " with the unit (`items 0-9/*`), as RFC 9110 has it; `none` leaves it out, and"
+        " with it what `Prefer: count=…` counts. See proxies-and-cdns.md for Varnish.",
+        "plain", one_of(*get_args(ContentRange)), OWN,
     )
     server_compress_from: int = row(
         "The least size of a response that is compressed for those who accept it (gzip; br"

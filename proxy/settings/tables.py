@@ -27,7 +27,7 @@ DEFAULT_APP: Final = "default"
 _TOP_VARIABLES: Final = "PGRST_"
 _TABLE_VARIABLES: Final = "PGRST_APPS__"
 _APPS: Final = "apps."
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+APP_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _LONGEST_NAME: Final = 40
 
 
@@ -103,7 +103,7 @@ def _in_variable(name: str) -> str:
 
 def find_table_faults(name: str, layer: Layer) -> Iterator[str]:
     """What an app's table may not say."""
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not APP_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         yield (
             f"apps.{name}: the name of an app is at most {_LONGEST_NAME} small letters, digits,"
             " and single - or _ between them; write e.g. [apps.my-shop]"

@@ -55,7 +55,10 @@ async def _unkept(call: Call, http: HttpRequest, line: tuple[bytes, bytes]) -> R
     shown = not head or not counts or headers.conditions is not None
     asked = as_get(http) if head and shown else http
     _, response = await ask(call, asked, told_method=http.method if head else None)
-    made = await representation(response, cache.use(call.state), shown=shown)
+    anonymous = not headers.authorized
+    made = await representation(
+        response, cache.use(call.state), shown=shown, anonymous=anonymous
+    )
     call.told = ()
     return await cache.deliver(made, headers, (line,), head=head)
 

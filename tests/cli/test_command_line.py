@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from importlib.metadata import version
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgerest import __version__
 from proxy.cli.main import as_command, main
 from proxy.settings import Settings
 from proxy.settings.docs import configuration_markdown
 from proxy.settings.dump import dump_settings, example_file
 from tests.cli.processes import run_edgerest
+from tests.http.processes import ROOT
 
 KNOWN = {"serve", "check", "schema", "ready", "dump-config", "example"}
 
@@ -49,9 +54,36 @@ def test_postgrests_command_line_is_understood(
     assert as_command(typed.split(), environ, KNOWN) == understood.split()
 
 
+COMMANDS = sorted(main.commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_misspelt_command_is_told_which_was_meant(command: str) -> None:
+    for wrong in (
+        command[:-2] + command[-1],
+        command[0] + command,
+        command.upper()[:1] + command[1:],
+    ):
+        for more in ((), ("x.conf",)):
+            result = run(wrong, *more)
+            assert result.exit_code == 2
+            assert result.stderr.splitlines()[-1] == (
+                f"Error: There is no command and no file '{wrong}'; did you mean {command}?"
+            )
+
+
+def test_a_file_may_be_called_nearly_like_a_command(tmp_path: Path) -> None:
+    file = tmp_path / "chek"
+    file.write_text("db-pool = 0")
+    with contextlib.chdir(tmp_path):
+        result = run("chek")
+    assert "db-pool" in result.stderr
+    assert "did you mean" not in result.stderr
+
+
 def test_version() -> None:
-    assert run("--version").output == f"edgerest {version('edgerest')}\n"
-    assert run("-v").output == f"edgerest {version('edgerest')}\n"
+    assert run("--version").output == f"edgerest {__version__}\n"
+    assert run("-v").output == f"edgerest {__version__}\n"
 
 
 def test_example_and_documentation_are_printed() -> None:
@@ -161,8 +193,7 @@ def test_an_address_that_can_not_be_read_is_a_sentence(command: str) -> None:
         ),
         (
             {"PGRST_ADMIN_SERVER_PORT": "1"},
-            "ERROR: The `--ready` flag cannot be used when server-host is configured as"
-            ' "!4". Please update your server-host config to "localhost".',
+            "ERROR: connection refused to http://127.0.0.1:1/ready",
         ),
         (
             {"PGRST_ADMIN_SERVER_PORT": "1", "PGRST_SERVER_HOST": "127.0.0.1"},
@@ -190,3 +221,25 @@ def test_the_installed_command_answers() -> None:
     assert found.returncode == 0
     assert found.stderr == ""
     assert json.loads(found.stdout.partition("db-anon-role = ")[2].partition("\n")[0]) == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_tab_key_completes_commands(shell: str, tmp_path: Path) -> None:
+    # docs/quick-start.md shows how a shell comes to it.
+    script = tmp_path / "edgerest"
+    script.write_text("from edgerest.__main__ import main\nmain()\n")
+
+    def said(mode: str, **words: str) -> str:
+        environ = {"PYTHONPATH": str(ROOT), "_EDGEREST_COMPLETE": f"{shell}_{mode}", **words}
+        done = subprocess.run(
+            [sys.executable, script], env=environ, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+    page = (ROOT / "docs" / "quick-start.md").read_text()
+    assert f"_EDGEREST_COMPLETE={shell}_source edgerest" in page
+    assert "_EDGEREST_COMPLETE" in said("source")
+    words = "edgerest" if shell == "fish" else "edgerest che"
+    found = said("complete", COMP_WORDS=words, COMP_CWORD="che" if shell == "fish" else "1")
+    assert re.search(r"\bcheck\b", found)
+    assert "migrate" not in found

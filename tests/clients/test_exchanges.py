@@ -1,8 +1,9 @@
 """What clients of PostgREST said when they were recorded is answered as it was then.
 
 `record.py` made the exchanges with the programs of `drivers/`, against this server; every
-answer was looked at. Clients: postgrest-js 2.119, ra-data-postgrest 2.5, @refinedev/supabase,
-@auth/supabase-adapter, pypgrest 0.2.
+answer was looked at. Clients: postgrest-js 2.109, ra-data-postgrest 2.5, @refinedev/supabase
+6.0, @auth/supabase-adapter 1.11, vue-postgrest 1.3, pypgrest 0.2,
+langgraph-checkpoint-supabase 0.1.
 """
 
 from __future__ import annotations

@@ -73,8 +73,18 @@ def test_the_copied_files_make_the_package(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"proxy/cli/main.py", "pool/pool.py", "edge_client/client.py"} <= set(names)
+    assert {"edgerest/__main__.py", "proxy/cli/main.py", "pool/pool.py"} <= set(names)
     assert [name for name in names if name.endswith("entry_points.txt")]
+
+
+def test_the_image_has_every_extra_that_a_setting_may_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (everything,) = project["optional-dependencies"]["all"]
+    extras = set(everything.removeprefix("edgerest[").removesuffix("]").split(","))
+    source = "".join(file.read_text() for file in (ROOT / "proxy").rglob("*.py"))
+    assert set(re.findall(r"edgerest\[(\w+)\]", source)) == extras
+    installs = [rest for name, rest in instructions() if name == "RUN" and "-c con" in rest]
+    assert [rest for rest in installs if "'.[all]'" in rest] == installs != []
 
 
 def test_the_image_runs_as_nobody_and_tells_its_health() -> None:

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Serves = Literal["shop", "demo", "own", "nothing", "database", "fresh"]
+Serves = Literal["shop", "demo", "nothing", "database", "fresh"]
 
 
 @dataclass(frozen=True)
 class Setup:
     """`serves`: which server answers where the page says localhost:3000.
 
-    `shop` and `demo` are the tests' own; `own` is one for `schema`, `database` a database
-    without a server. With `nothing` the page starts a server itself, for the shop's database,
-    with `fresh` for an empty PostgreSQL.
+    `shop` and `demo` are the tests' own, `database` is one with `schema` and without a
+    server. With `nothing` the page starts a server itself, for the shop's database, with
+    `fresh` for an empty PostgreSQL.
     `says` are parts of what the script prints, in this order.
     """
 
@@ -27,32 +27,6 @@ class Setup:
     schema: str = "select 1"
     says: tuple[str, ...] = ()
 
-
-ITEMS = """
-create schema api;
-create table api.items (
-    id int primary key, name text not null, price numeric not null, stock int not null
-);
-insert into api.items values (1, 'pen', 1, 1), (2, 'box', 2, 2), (3, 'lid', 3, 3);
-grant usage on schema api to web_anon;
-grant select, insert, update on api.items to web_anon;
-"""
-
-FILMS = """
-create schema api;
-create table api.films (id int primary key, year int);
-grant usage on schema api to web_anon;
-grant select on api.films to web_anon;
-"""
-
-TASKS = """
-create schema api;
-create table api.tasks (id int primary key, status text not null);
-create table api.products (id int primary key);
-insert into api.tasks values (1, 'open');
-grant usage on schema api to web_anon;
-grant select, update on api.tasks to web_anon;
-"""
 
 CACHED = """
 create schema api;
@@ -65,7 +39,7 @@ create function auth.team_ids() returns int language sql as 'select 1';
 """
 
 SETUPS = {
-    "docs/caching.md": Setup("own", TASKS, says=("304", "etag:", "204", "changed meanwhile")),
+    "docs/caching.md": Setup("demo", says=("304", "etag:", "204", "changed meanwhile")),
     "README.md": Setup(
         "demo",
         says=('[{"id":', '"tasks":[', "content-range:", '[{"id":', "swagger", "[]", "Payroll"),
@@ -79,17 +53,22 @@ SETUPS = {
     ),
     "docs/migrate-pooler.md": Setup("shop"),
     "docs/migrate-edge-functions.md": Setup("shop"),
-    "docs/long-queries.md": Setup(
-        "own", ITEMS, ('[{"id":1,"name":"pen"}', '[{"id":1,"name":"pen"}')
-    ),
-    "docs/writes.md": Setup("own", ITEMS),
-    "docs/openapi.md": Setup("own", FILMS, ('"swagger":"2.0"', '"openapi":"3.1')),
+    "docs/long-queries.md": Setup("demo", says=('{"id":3,"title"', '{"id":3,"title"')),
+    "docs/writes.md": Setup("demo", says=("204", "content-range: 0-1/*")),
+    "docs/openapi.md": Setup("demo", says=('"swagger":"2.0"', '"openapi":"3.1')),
     "docs/operations.md": Setup("database"),
     "docs/tls.md": Setup("database"),
     "docs/cache-invalidation.md": Setup("database", CACHED),
 }
 
 ELSEWHERE = {
+    ("docs/migrate-supabase.md", "sql"): "tests/clients/test_supabase_js.py",
+    ("docs/migrate-supabase.md", "sh"): "tests/clients/test_supabase_js.py",
+    ("docs/migrate-supabase.md", "js"): "tests/clients/test_supabase_js.py",
+    **{
+        ("docs/proxies-and-cdns.md", language): "tests/deploy/test_proxies.py"
+        for language in ("nginx", "vcl", "caddyfile", "haproxy")
+    },
     ("docs/reading.md", "sh"): "tests/reads/test_documented_reads.py",
     ("docs/sdk.md", "python"): "tests/sdk/test_docs.py",
     ("docs/migrate-postgrest.md", "python"): "tests/sdk/test_docs.py",

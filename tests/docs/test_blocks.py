@@ -53,8 +53,10 @@ Serve = Callable[[Setup], AbstractContextManager[Place]]
 def test_the_block_is_run_or_says_that_it_is_not(block: Block) -> None:
     if block.language in (*SHOWN, *CHECKED, TRANSCRIPT):
         return
+    if (block.page, block.language) in ELSEWHERE:
+        return
     assert block.language in (*SCRIPTED, *PROGRAMS), "neither run nor declared as output"
-    assert block.page in SETUPS or (block.page, block.language) in ELSEWHERE
+    assert block.page in SETUPS
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
@@ -126,7 +128,6 @@ def serve(
     request: pytest.FixtureRequest,
     postgres: EmbeddedPostgres,
     shop: str,
-    start_edge: StartEdge,
     make_database: MakeDatabase,
     tmp_path: Path,
 ) -> Serve:
@@ -140,16 +141,12 @@ def serve(
                 EmbeddedPostgres(Path(directory), durable=False) as empty,
             ):
                 yield Place(free_url(), empty.dsn, empty.dsn_for("postgres", "authenticator"))
-        elif setup.serves in ("own", "database"):
+        elif setup.serves == "database":
             schema = tmp_path / "schema.sql"
             schema.write_text(setup.schema)
             name = make_database(schema)
             dsn = postgres.dsn_for(name, "authenticator")
-            if setup.serves == "database":
-                yield Place(free_url(), postgres.dsn_for(name), dsn)
-                return
-            with start_edge(db_uri=dsn, db_schemas="api") as server:
-                yield Place(server.url, postgres.dsn_for(name), dsn)
+            yield Place(free_url(), postgres.dsn_for(name), dsn)
         elif setup.serves == "demo":
             server = request.getfixturevalue("demo")
             yield Place(server.url, postgres.dsn_for("demo_docs"), "")

@@ -60,7 +60,9 @@ def _requests() -> Iterator[Case]:
     yield malformed("a :path that is none", head(path=b"nonsense"), section)
     yield malformed("a blank in :path", head(path=b"/a b"), section)
     yield malformed("NUL in :path", head(path=b"/a\0b"), section)
-    yield malformed("a :path that is not UTF-8", head(path=b"/\xff"), section)
+    for name, path in (("path", b"/\xff"), ("query", b"/t?a=eq.\xe9")):
+        sent = request(3, head(path=path))
+        yield Case(f"a {name} that is not UTF-8", section, sent, MALFORMED, "400")
     yield malformed("a :method that is no token", head(method=b"G(T"), section)
     yield malformed(":status in a request", [*head(), (b":status", b"200")], section)
     yield malformed("an unknown pseudo-header", [*head(), (b":foo", b"bar")], section)

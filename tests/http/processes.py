@@ -35,6 +35,11 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def exit_code(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll()
+
+    @property
     def workers(self) -> list[int]:
         """The process ids of its workers, where it has several."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")

@@ -45,6 +45,7 @@ def library_server(
     """A server in front of the library."""
     with start_edge(**library_settings) as server:
         yield server
+        assert server.exit_code is None, server.log
         assert "Traceback" not in server.log
 
 

@@ -454,11 +454,23 @@ def test_rows_come_in_the_order_asked_for(
 
 
 @pytest.mark.parametrize("zone", ["+02:00", "+0200", "+02"])
-def test_a_plus_that_became_a_space_is_told(reads: httpx.Client, zone: str) -> None:
-    lost = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{zone}")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "day=lt.{}",
+        "day=not.eq.{}",
+        "day=in.({},2024-01-01)",
+        "day=eq(any).{{{}}}",
+        "or=(day.eq.{},id.eq.1)",
+        "and=(id.eq.1,or(day.gt.{}))",
+    ],
+)
+def test_a_plus_that_became_a_space_is_told(reads: httpx.Client, query: str, zone: str) -> None:
+    moment = "2026-01-01T00:00:00"
+    lost = reads.get(f"/sales?{query.format(moment + zone)}")
     assert lost.status_code == 400
     assert lost.json()["hint"] == "In a URL + stands for a space; write it as %2B"
-    kept = reads.get(f"/sales?day=lt.2026-01-01T00:00:00{quote(zone)}")
+    kept = reads.get(f"/sales?{query.format(moment + quote(zone))}")
     assert kept.status_code == 200
 
 

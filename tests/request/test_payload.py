@@ -94,7 +94,6 @@ def test_json_without_rows_is_no_row(body: bytes) -> None:
         b'{"a":+1}',
         b'{"a":"\x01"}',
         b'{"a":"\\x"}',
-        b"\xef\xbb\xbf{}",
     ],
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
@@ -312,4 +311,12 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
         payload, keys = read(b"\xef\xbb\xbf" + header + b"\n1,A\n", CSV)
         assert payload == JsonPayload(b'[{"id":"1","name":"A"}]', keys, is_array=True)
         assert keys == {"id", "name"}
-    assert refused(b"\xef\xbb\xbf[]") == INVALID
+
+
+@pytest.mark.parametrize("query", [NOTHING, QueryParams(columns=frozenset("a"))])
+@pytest.mark.parametrize("kind", ["create", "call"])
+def test_a_byte_order_mark_before_json_is_told(kind: ActionKind, query: QueryParams) -> None:
+    with pytest.raises(ApiError) as raised:
+        read(b'\xef\xbb\xbf{"a":1}', kind=kind, query=query)
+    assert (raised.value.code, raised.value.message) == ("PGRST102", "Empty or invalid json")
+    assert raised.value.hint == "JSON has no byte order mark before it; send it without"

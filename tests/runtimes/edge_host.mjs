@@ -17,11 +17,11 @@ const { outputFiles } = await build({
   nodePaths: [join(process.cwd(), 'node_modules')],
   write: false,
 })
-const { EDGEREST_URL, EDGEREST_TOKEN, TIMEOUT_MS } = process.env
+const { EDGEREST_URL, TIMEOUT_MS } = process.env
 const runtime = new EdgeRuntime({
   initialCode: outputFiles[0].text,
   extend: (context) =>
-    Object.assign(context, { process: { env: { EDGEREST_URL, EDGEREST_TOKEN, TIMEOUT_MS } } }),
+    Object.assign(context, { process: { env: { EDGEREST_URL, TIMEOUT_MS } } }),
 })
 const server = await runServer({ runtime, host: '127.0.0.1' })
 console.log(server.url)

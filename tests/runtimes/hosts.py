@@ -83,7 +83,7 @@ def worker(
     source = EXAMPLES / "cloudflare-worker"
     text = (source / "wrangler.jsonc").read_text()
     settings = json.loads(re.sub(r"^ *//.*$", "", text, flags=re.MULTILINE))
-    assert set(settings["vars"]) | {"EDGEREST_TOKEN", "TIMEOUT_MS"} == set(environment)
+    assert set(settings["vars"]) | {"TIMEOUT_MS"} == set(environment)
     modules = packages / "node_modules"
     folder = directory / main
     subprocess.run(

@@ -18,10 +18,15 @@ def as_class(function: Callable[[dict[str, Any], object], dict[str, Any]]) -> An
         def do_GET(self) -> None:
             self.do_POST()
 
+        def do_DELETE(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             http = {"method": self.command, "path": self.path}
-            answer = function({"requestContext": {"http": http}, "body": body}, None)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            event = {"requestContext": {"http": http}, "headers": headers, "body": body}
+            answer = function(event, None)
             self.send_response(answer["statusCode"])
             for name, value in answer["headers"].items():
                 self.send_header(name, value)

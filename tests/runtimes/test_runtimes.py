@@ -8,6 +8,7 @@ and passes on an error and a timeout. What runs is the very file that is there t
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import asyncpg
 import httpx
 import pytest
 
+import edge_client
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.conftest import MakeToken, StartEdge
 from tests.demo_database import ADA, load_demo, serve_demo
@@ -66,23 +68,27 @@ def ada(token: MakeToken) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def environment(demo: ServerProcess, ada: dict[str, str]) -> dict[str, str]:
+def environment(demo: ServerProcess) -> dict[str, str]:
     """What the examples are configured with."""
-    return {
-        "EDGEREST_URL": demo.url,
-        "EDGEREST_TOKEN": ada["Authorization"].removeprefix("Bearer "),
-        "TIMEOUT_MS": str(hosts.TIMEOUT_MS),
-    }
+    return configured(demo.url)
+
+
+def configured(url: str) -> dict[str, str]:
+    return {"EDGEREST_URL": url, "TIMEOUT_MS": str(hosts.TIMEOUT_MS)}
 
 
 @pytest.fixture(scope="module")
 def in_pyodide(
-    packages: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    packages: Path,
+    environment: dict[str, str],
+    ada: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """The URL of the SDK under Pyodide."""
+    """The URL of the SDK under Pyodide, where it is Ada's own."""
     place = tmp_path_factory.mktemp("pyodide")
+    own = {"EDGEREST_TOKEN": ada["Authorization"].removeprefix("Bearer ")}
     wheel, needed = build_wheel(place), libraries(place)
-    with hosts.in_webassembly(packages, wheel, needed, environment) as url:
+    with hosts.in_webassembly(packages, wheel, needed, environment | own) as url:
         yield url
 
 
@@ -90,24 +96,32 @@ def in_pyodide(
 def example(
     request: pytest.FixtureRequest,
     environment: dict[str, str],
+    ada: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[httpx.Client]:
-    """A client of one example, running in its runtime."""
+    """A client of one example, running in its runtime; Ada calls."""
     name = request.param
-    host: AbstractContextManager[str]
-    if name == WITH_SDK[0]:
-        host = nullcontext(request.getfixturevalue("in_pyodide"))
-    elif name in WITH_SDK:
-        host = hosts.python_function(name, environment)
-    elif name.startswith("worker"):
-        place = tmp_path_factory.mktemp("worker")
-        host = hosts.worker(request.getfixturevalue("packages"), name, environment, place)
-    else:
-        host = hosts.edge_function(request.getfixturevalue("packages"), name, environment)
-    with host as url, httpx.Client(base_url=url, timeout=20) as client:
+    host = (
+        nullcontext(request.getfixturevalue("in_pyodide"))
+        if name == WITH_SDK[0]
+        else hosted(request, name, environment, tmp_path_factory.mktemp("host"))
+    )
+    with host as url, httpx.Client(base_url=url, headers=ada, timeout=20) as client:
         # A cold start on a busy machine may take longer than the examples wait.
         eventually(lambda: client.post("/", json={}).status_code != 504, seconds=30)
         yield client
+
+
+def hosted(
+    request: pytest.FixtureRequest, name: str, environment: dict[str, str], place: Path
+) -> AbstractContextManager[str]:
+    """A function in its runtime."""
+    if name in WITH_SDK:
+        return hosts.python_function(name, environment)
+    packages = request.getfixturevalue("packages")
+    if name.startswith("worker"):
+        return hosts.worker(packages, name, environment, place)
+    return hosts.edge_function(packages, name, environment)
 
 
 def libraries(place: Path) -> Path:
@@ -209,21 +223,62 @@ def test_no_server_under_pyodide(in_pyodide: str) -> None:
     assert found == {"maybe_done": False}
 
 
+# --- functions, which others call -------------------------------------------------------------
+
+FUNCTIONS = (*IN_JAVASCRIPT, *WITH_SDK[1:])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_asks_with_its_callers_token_where_it_is_told(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    row = b'[{"id":1,"title":"x","project":null}]'
+    with answering(lambda _: Answer(body=row)) as server:
+        for path in ("/rest/v1", "/rest/v1/"):
+            with hosted(request, name, configured(server.url + path), tmp_path) as url:
+                for token in ("Bearer one", "Bearer two", None):
+                    headers = {"Authorization": token} if token else {}
+                    assert httpx.get(url, headers=headers, timeout=20).is_success
+                refused = httpx.delete(url, headers={"Authorization": "Bearer one"})
+                # http.server says 501 to a method that a class has no function for.
+                assert refused.status_code == (501 if "vercel-python" in name else 405)
+    assert [asked.target.partition("?")[0] for asked in server.asked] == ["/rest/v1/tasks"] * 6
+    told = [httpx.Headers(asked.headers).get("Authorization") for asked in server.asked]
+    assert told == ["Bearer one", "Bearer two", None] * 2
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_whoever_has_no_token_is_anonymous(
+    request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    with hosted(request, name, environment, tmp_path) as url:
+        refused = httpx.post(url, json={"project_id": 2, "title": "x"}, timeout=20)
+    assert (refused.status_code, refused.json()["code"]) == (401, "42501")
+
+
+def test_what_the_examples_need_is_what_the_tests_run() -> None:
+    pinned = json.loads((hosts.HERE / "package.json").read_text())["dependencies"]
+    found = list(hosts.EXAMPLES.rglob("package.json"))
+    assert len(found) == 2
+    for file in found:
+        needed = json.loads(file.read_text())["dependencies"]
+        assert needed == {name: pinned[name] for name in needed}
+    lists = list(hosts.EXAMPLES.rglob("requirements.txt"))
+    assert len(lists) == 2
+    for file in lists:
+        (wheel,) = (line for line in file.read_text().splitlines() if line[0] != "#")
+        assert wheel == f"./edge_client-{edge_client.__version__}-py3-none-any.whl"
+
+
 @pytest.mark.parametrize("name", IN_JAVASCRIPT)
 def test_no_example_follows_a_redirect(
-    packages: Path, environment: dict[str, str], tmp_path: Path, name: str
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     with (
         answering(lambda _: Answer()) as other,
         answering(lambda _: Answer(307, headers={"Location": other.url})) as server,
     ):
-        there = environment | {"EDGEREST_URL": server.url}
-        host = (
-            hosts.worker(packages, name, there, tmp_path)
-            if name.startswith("worker")
-            else hosts.edge_function(packages, name, there)
-        )
-        with host as url:
+        with hosted(request, name, configured(server.url), tmp_path) as url:
             for answer in (httpx.get(url), httpx.post(url, json={"title": "x"})):
                 assert not answer.is_success
         assert len(server.asked) == 2

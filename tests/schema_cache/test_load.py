@@ -315,7 +315,9 @@ def test_settings_of_roles_the_user_may_become(load: Load) -> None:
         alter role anonymous set default_transaction_isolation = 'repeatable read';
         alter role stranger set statement_timeout = '6s';
         do $$ begin
-            if current_setting('server_version_num')::int >= 150000 then {grant}; end if;
+            if current_setting('server_version_num')::int >= 150000 then
+                execute '{grant}';
+            end if;
         end $$;
         grant anonymous to web;
         """,

@@ -33,6 +33,7 @@ def stock_server(
         server_max_body=4_000_000,
     ) as server:
         yield server
+        assert server.exit_code is None, server.log
         assert "Traceback" not in server.log
 
 

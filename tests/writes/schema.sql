@@ -72,6 +72,11 @@ create table api.kinds (
     letters char(3)
 );
 
+-- Its rows are suppressed.
+create table api.quiet (id integer primary key, label text);
+create function api.suppress() returns trigger language plpgsql as 'begin return null; end';
+create trigger suppress before insert on api.quiet for each row execute function api.suppress();
+
 -- A natural type as text in JSON: cents shown as a price.
 create domain api.cents as integer;
 create function api.cents_json(api.cents) returns json language sql immutable as
@@ -91,6 +96,8 @@ create function api.blob(size integer) returns api."application/octet-stream"
     language sql immutable as $$select decode(repeat('00ff0a0d', size / 4), 'hex')$$;
 create function api.mirror(bytea) returns api."application/octet-stream"
     language sql immutable as 'select $1';
+create function api.hour_of(at timestamptz) returns integer language sql immutable as
+    $$select extract(hour from at at time zone 'UTC')::integer$$;
 create function api.nothing() returns void language sql volatile as 'select';
 create function api.one_out(a integer, out b integer) language sql immutable as
     'select a + 1';

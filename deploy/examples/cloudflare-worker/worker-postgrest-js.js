@@ -1,12 +1,16 @@
-// A Cloudflare Worker that asks edgerest with @supabase/postgrest-js.
-// EDGEREST_URL is a variable (wrangler.jsonc), EDGEREST_TOKEN a secret.
+// A Cloudflare Worker that asks edgerest with @supabase/postgrest-js, with the token of whoever
+// calls it. EDGEREST_URL is a variable (wrangler.jsonc); a path in it is kept.
 import { PostgrestClient } from '@supabase/postgrest-js'
 
 export default {
   async fetch(request, env) {
+    if (!['GET', 'POST'].includes(request.method)) {
+      return new Response(null, { status: 405, headers: { Allow: 'GET, POST' } })
+    }
     let etag
-    const db = new PostgrestClient(env.EDGEREST_URL, {
-      headers: { Authorization: `Bearer ${env.EDGEREST_TOKEN}` },
+    const authorization = request.headers.get('Authorization')
+    const db = new PostgrestClient(env.EDGEREST_URL.replace(/\/$/, ''), {
+      headers: authorization ? { Authorization: authorization } : {},
       fetch: async (url, asked) => {
         const answer = await fetch(url, { ...asked, redirect: 'manual' })
         etag = answer.headers.get('ETag')

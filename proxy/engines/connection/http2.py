@@ -200,10 +200,15 @@ class Http2:
             request = request_of(fields)
             if ends and request.length:
                 raise Malformed("The body is not as long as Content-Length says")
-            self._begin(stream_id, request, complete=ends)
         except Malformed as malformed:
             connection.refused(malformed)
             self._reject(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            return
+        try:
+            self._begin(stream_id, request, complete=ends)
+        except Malformed as malformed:
+            # It is a request, to something that has no name: its author can be told so.
+            self._refuse(stream_id, str(malformed), malformed.error)
 
     def _begin(self, stream_id: int, request: Request, *, complete: bool) -> None:
         connection = self._connection

@@ -1,14 +1,19 @@
-// A Vercel edge function that asks edgerest with @supabase/postgrest-js.
-// EDGEREST_URL and EDGEREST_TOKEN are environment variables of the project.
+// A Vercel edge function that asks edgerest with @supabase/postgrest-js, with the token
+// of whoever calls it. EDGEREST_URL is an environment variable of the project; a path in it is
+// kept.
 import { PostgrestClient } from '@supabase/postgrest-js'
 
 export const config = { runtime: 'edge' }
 
 export default async function handler(request) {
-  const { EDGEREST_URL, EDGEREST_TOKEN, TIMEOUT_MS = 5000 } = process.env
+  if (!['GET', 'POST'].includes(request.method)) {
+    return new Response(null, { status: 405, headers: { Allow: 'GET, POST' } })
+  }
+  const { EDGEREST_URL, TIMEOUT_MS = 5000 } = process.env
   let etag
-  const db = new PostgrestClient(EDGEREST_URL, {
-    headers: { Authorization: `Bearer ${EDGEREST_TOKEN}` },
+  const authorization = request.headers.get('Authorization')
+  const db = new PostgrestClient(EDGEREST_URL.replace(/\/$/, ''), {
+    headers: authorization ? { Authorization: authorization } : {},
     fetch: async (url, asked) => {
       const answer = await fetch(url, { ...asked, redirect: 'manual' })
       etag = answer.headers.get('ETag')
