@@ -72,7 +72,7 @@ endif
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf build dist .site-check *.egg-info
-	find edgerest proxy pool edge_client tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find proxy pool edge_client tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=; \

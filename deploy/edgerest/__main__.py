@@ -8,6 +8,7 @@ Imported, they would fail anywhere and say anything; so they are looked at befor
 from __future__ import annotations
 
 import sys
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -17,17 +18,17 @@ _MARK: Final = '"""edgerest: '
 """How the `__init__.py` of each begins."""
 
 
-def stranger(package: str) -> Path | None:
-    """The file that `import package` would read, if it isn't edgerest's.
-
-    Nothing is imported. A package that is not there at all is its own folder's absence.
-    """
-    home = Path(__file__).resolve().parents[1] / package / "__init__.py"
+def stranger(package: str) -> str | None:
+    """What `import package` would read, if it is not ours. Nothing is imported."""
     spec = find_spec(package)
-    found = Path(spec.origin) if spec is not None and spec.origin else home
-    if found.resolve() != home or not home.is_file():
-        return found
-    return None if home.read_text(encoding="utf-8").startswith(_MARK) else found
+    if spec is None or spec.origin is None:
+        return "nothing"
+    found = Path(spec.origin)
+    # As installed; an editable install has it elsewhere.
+    home = Path(str(distribution("edgerest").locate_file(f"{package}/__init__.py")))
+    elsewhere = home.exists() and not home.samefile(found)
+    is_ours = found.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
+    return None if is_ours and not elsewhere else str(found)
 
 
 def main() -> None:
