@@ -65,7 +65,9 @@ pins: $(STAMP) ## write constraints.txt anew: the newest of everything pyproject
 
 bench: $(STAMP) ## requests per second beside pgbench with the same SQL (ARGS="--help")
 	@$(BIN)/python -m tests.bench $(ARGS)
+ifeq ($(filter -h --help,$(ARGS)),)
 	@$(BIN)/python -m tests.bench.schema_cache
+endif
 
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,11 +18,13 @@ from typing import Any, Final, cast, get_args
 
 import asyncpg
 
-from pool.dsn import Source, Target, reason_of
+from pool.dsn import Target
 from pool.errors import ConnectionFailed, PoolError
 from pool.joining import JoiningLoop
 from pool.model import IsolationLevel, Statement
+from pool.reasons import reason_of
 from pool.session import Session
+from pool.source import Source
 from pool.sqlstate import ASKS_NO_OTHER_HOST, REFUSES_PASSWORD
 
 _UNREACHABLE: Final = (
@@ -77,11 +79,11 @@ async def _dial_host(
         raise ConnectionFailed(
             f"the database did not answer within {target.connect_timeout:g} seconds"
         ) from None
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.PostgresWarning) as error:
         # Without the cause, whose text a traceback would show.
         raise ConnectionFailed(reason_of(error, target), sqlstate=error.sqlstate) from None
     except _UNREACHABLE as error:
-        reason = f"the database can't be reached: {reason_of(error, target)}"
+        reason = f"the database can't be reached: {reason_of(error, target, host)}"
         raise ConnectionFailed(reason) from None
     # By its loop asyncpg finds the task that it runs in, of which only the real one knows;
     # whenever a query was cancelled, a task that is done stayed behind.

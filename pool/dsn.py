@@ -2,12 +2,11 @@
 
 In: `postgresql://…` or `host=… user=…`, and the environment. Out: a `Target`: the URI for
 asyncpg and what asyncpg has no name for. asyncpg reads most of libpq's environment
-variables itself; the ones it does not know are read here. A `Source` is for those who
-connect again and again: what it says may change, as a password does.
+variables itself; the ones it does not know are read here.
 
 A DSN holds a password, and one that is written wrongly holds it anywhere. So nothing of a
 DSN gets into a text but through this module: what can't be read is told by its kind and
-place, never by quoting it; `reason_of` says what a driver or server said, without its words
+place, never by quoting it; `pool.reasons` says what a driver or server said, without its words
 where these may name a part of a password; `is_showable` tells what may be shown as it is.
 
 Source: PostgreSQL docs, "Connection Strings", "Parameter Key Words", "Environment
@@ -16,7 +15,6 @@ Variables"; for the ends of user and password, `conninfo_uri_parse_options` in l
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -60,7 +58,8 @@ _PLACES: Final = ("host", "hostaddr")
 _AFTER_AUTHORITY: Final = re.compile("[/?]")
 _SEPARATOR: Final = re.compile(r"[=;&?@:]")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*+")
-_ESCAPE: Final = "write / ? # and @ in a user name or password as %2F %3F %23 and %40"
+ESCAPE: Final = "write / ? # and @ in a user name or password as %2F %3F %23 and %40"
+"""What to do about a connection string that may be read otherwise than it was meant."""
 # What may stand in each part of a URI as it is; "%" because it may be escaped already.
 _IN_USER: Final = "%!$&'()*+,;=:~"
 _IN_HOST: Final = "%[]:,!$&'()*+;=~"
@@ -101,6 +100,12 @@ class Target:
         return f"host {number + 1}" if self.doubtful else self.hosts[number][0]
 
     @property
+    def host(self) -> str | None:
+        """The only host; None when it comes from the environment, or there are several."""
+        url = urlsplit(self.uri)
+        return url.hostname or dict(parse_qsl(url.query)).get("host")
+
+    @property
     def database(self) -> str:
         """Which database it is, as `host:port/name`: two that differ in their user or their
         parameters have the same. What the environment adds is left out, as it adds the same
@@ -120,33 +125,6 @@ Dsn = str | Callable[[], str]
 refuses what it said before; it must not raise."""
 
 
-class Source:
-    """The target of a DSN that may change, read with `parse_dsn`."""
-
-    def __init__(self, dsn: Dsn, *, application_name: str, env: Mapping[str, str]) -> None:
-        self._dsn = dsn
-        self._application_name = application_name
-        self._env = env
-        self._target = self._parse()
-
-    @property
-    def target(self) -> Target:
-        """What was read last."""
-        return self._target
-
-    def reread(self) -> bool:
-        """Read it again; whether it says something else now. `ConnectionFailed` when it
-        can't be read, and the target stays."""
-        if isinstance(self._dsn, str):
-            return False
-        before, self._target = self._target, self._parse()
-        return self._target != before
-
-    def _parse(self) -> Target:
-        text = self._dsn if isinstance(self._dsn, str) else self._dsn()
-        return parse_dsn(text, application_name=self._application_name, env=self._env)
-
-
 def parse_dsn(dsn: str, *, application_name: str, env: Mapping[str, str]) -> Target:
     """The target `dsn` names; `ConnectionFailed` when it can't be read.
 
@@ -158,7 +136,7 @@ def parse_dsn(dsn: str, *, application_name: str, env: Mapping[str, str]) -> Tar
         return _target(base, parameters, application_name, env, doubtful)
     except ValueError:
         # Of urllib's, which quote: unbalanced brackets, characters that can't be encoded.
-        raise ConnectionFailed(f"the connection string can't be read; {_ESCAPE}") from None
+        raise ConnectionFailed(f"the connection string can't be read; {ESCAPE}") from None
 
 
 def is_showable(dsn: str) -> bool:
@@ -170,21 +148,6 @@ def is_showable(dsn: str) -> bool:
     base, parameters, _ = _parts(dsn)
     account = urlsplit(base).netloc.rpartition("@")[0]
     return not (target.doubtful or ":" in account or any(map(parameters.get, _SECRETS)))
-
-
-def reason_of(error: Exception, target: Target) -> str:
-    """What `error`, of connecting to `target`, says; only its kind where its text may quote
-    a part of a password."""
-    if isinstance(error, configparser.Error):
-        # It quotes lines of the service file.
-        return f"the service file can't be read ({type(error).__name__})"
-    if not target.doubtful:
-        return str(error) or type(error).__name__
-    said = error.strerror if isinstance(error, OSError) else None
-    return (
-        f"{said or type(error).__name__} (names are not shown, for the connection string"
-        f" is doubtful; {_ESCAPE})"
-    )
 
 
 def _parts(dsn: str) -> tuple[str, dict[str, str], bool]:
@@ -287,7 +250,7 @@ def _port(text: str) -> int:
         return int(text)
     except ValueError:
         raise ConnectionFailed(
-            f'invalid integer value for connection option "port"; {_ESCAPE}'
+            f'invalid integer value for connection option "port"; {ESCAPE}'
         ) from None
 
 
@@ -322,7 +285,7 @@ def _split_uri(text: str) -> tuple[str, dict[str, str]]:
     authority = _AFTER_AUTHORITY.split(after, maxsplit=1)[0]
     path, _, query = after[len(authority) :].partition("?")
     if "@" in authority:
-        raise ConnectionFailed(f'there is an "@" in the name of a host; {_ESCAPE}')
+        raise ConnectionFailed(f'there is an "@" in the name of a host; {ESCAPE}')
     base = (
         f"{scheme}://{quote(account, _IN_USER)}{at}{quote(authority, _IN_HOST)}"
         f"{quote(path, _IN_PATH)}"

@@ -69,6 +69,10 @@ class ConnectionLost(PoolError):
         self.reason = reason
 
 
+class NoAnswer(ConnectionLost):
+    """The server was silent for longer than its own time limits allow."""
+
+
 class DatabaseError(PoolError):
     """PostgreSQL's own error; the transaction was rolled back.
 
@@ -93,6 +97,12 @@ class DatabaseError(PoolError):
         self.hint = hint
         self.severity = severity
         self.position = position
+
+    @property
+    def ends_session(self) -> bool:
+        """Whether PostgreSQL hung up with it. A function can raise any SQLSTATE, but not that
+        severity."""
+        return self.severity in ("FATAL", "PANIC")
 
 
 class OutdatedStatement(DatabaseError):

@@ -20,26 +20,20 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
-import asyncpg
-
 from pool.backoff import pauses
 from pool.connection import dial_source
-from pool.dsn import Dsn, Source
+from pool.dsn import Dsn
 from pool.errors import ConnectionFailed, ConnectionLost
 from pool.model import Row, Statement
+from pool.server_errors import ASYNCPG_ERRORS
+from pool.source import Source
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _GOODBYE: Final = 1.0
-_FAILURES: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
+_FAILURES: Final = (*ASYNCPG_ERRORS, TimeoutError)
 
 # LISTEN can fail for ever with "could not access status of transaction" on account of old
 # entries of PostgreSQL's queue; asking for its usage drops them (PostgREST issue 3147).

@@ -30,7 +30,11 @@ Invariants
 * While the database is away, one attempt at a time is made (beside one that may take its
   time). Callers wait for `outage_grace` seconds, then all fail at once until it is back;
   but nobody fails while the pool has another session.
-* A write is given to PostgreSQL once. A read is when its connection broke once more.
+* A write is given to PostgreSQL once. A read is when its connection broke once more, unless
+  it has waited for its answer as long as it may.
+* A session on which the server was silent for long is checked by the caller that it was given
+  to, who owns it meanwhile. When it does not answer nothing was done, and no idle session is
+  trusted any more.
 """
 
 from __future__ import annotations
@@ -48,11 +52,12 @@ from pool import transaction
 from pool.budget import Budget
 from pool.connection import connect as connect_to_server
 from pool.deadline import cut_to
-from pool.dsn import Dsn, Source
+from pool.dsn import Dsn
 from pool.errors import (
     ConnectionFailed,
     ConnectionLost,
     DatabaseError,
+    NoAnswer,
     PoolError,
     PoolOverloaded,
     PoolTimeout,
@@ -62,12 +67,17 @@ from pool.pace import Pace
 from pool.queue import Queue, Waiter, too_long
 from pool.session import Session
 from pool.sessions import Member, Rules, Sessions, copy_of
+from pool.source import Source
 from pool.sqlstate import SERVER_GOES
 from pool.stats import Counters, PoolStats, Waits
 
 OUTAGE_GRACE: Final = 5.0
 """Seconds that callers wait for a database that is away, unless told otherwise."""
 
+CHECK_DELAY: Final = 5.0
+"""Seconds of silence after which a session is checked, unless told otherwise."""
+_SIGN_OF_LIFE: Final = 2.0
+"""Seconds that the server has to answer such a check."""
 _LAST_GOODBYES: Final = 10.0
 _REVIEW: Final = 1.0
 """Seconds between two looks for waiters that can't be served in time."""
@@ -95,7 +105,9 @@ class Pool:
     `min_size` sessions are kept open from the first use on. `max_waiting`: how many callers
     may queue. `budget` and `pace`: what the pool shares with others, its own when None;
     `weight` is its claim to the budget in proportion to theirs. `outage_grace`: seconds that
-    callers wait for a database that is away. `connect` opens the sessions.
+    callers wait for a database that is away. `check_delay`: a session on which the server has
+    said nothing for so many seconds is checked before use (PgBouncer's `server_check_delay`);
+    the network may have lost it without a word. `connect` opens the sessions.
     """
 
     def __init__(
@@ -114,6 +126,7 @@ class Pool:
         pace: Pace | None = None,
         weight: float = 1.0,
         outage_grace: float = OUTAGE_GRACE,
+        check_delay: float = CHECK_DELAY,
         connect: Connect = connect_to_server,
     ) -> None:
         if size < 1:
@@ -125,6 +138,7 @@ class Pool:
         self._source = Source(dsn, application_name=application_name, env=os.environ)
         self._connect = connect
         self._acquire_timeout = acquire_timeout
+        self._check_delay = check_delay
         self._prepared_statements = prepared_statements
         self._schema = 0
         self._shut = False
@@ -181,6 +195,19 @@ class Pool:
         """Whether the database was found to be away, however lately."""
         return self._sessions.breaker(asyncio.get_running_loop().time()) != "closed"
 
+    def look(self) -> bool:
+        """Whether the database lets us in, as far as is known; looks for one that is away."""
+        now = asyncio.get_running_loop().time()
+        if self._sessions.breaker(now) == "closed":
+            return True
+        self._sessions.asked_at = now
+        self._sessions.grow()
+        return self._sessions.breaker(now) != "open"
+
+    def doubt(self) -> None:
+        """Somebody else has lost the server: check each session before it is used."""
+        self._sessions.doubt()
+
     async def open(self) -> None:
         """See that the database can be reached; `ConnectionFailed` when not.
 
@@ -210,16 +237,19 @@ class Pool:
         else:
             member.waited = 0.0
             self._waits.unwaited += 1
+        while now - member.heard_at >= self._check_delay and not await self._answers(member):
+            member = await self._acquire(tx)
         if tx.finish_when_abandoned:
             return await self._finish_on(member, tx)
         try:
             return await self._run_on(member, tx)
         except (ConnectionLost, DatabaseError) as error:
-            if isinstance(error, DatabaseError) and error.sqlstate not in SERVER_GOES:
+            if isinstance(error, DatabaseError) and not _server_goes(error):
                 raise
             # Those that are idle may be as dead, and notice as late.
             self._sessions.distrust()
-            if tx.access != "read only" or self._sessions.closed:
+            again = tx.access == "read only" and not isinstance(error, NoAnswer)
+            if not again or self._sessions.closed:
                 raise
         self._counters.retries += 1
         return await self._run_on(await self._acquire(tx), tx)
@@ -332,6 +362,21 @@ class Pool:
             raise PoolTimeout(0.0)
         settings = cut_to(tx.settings, left)
         return tx if settings is tx.settings else replace(tx, settings=settings)
+
+    async def _answers(self, member: Member) -> bool:
+        """Whether the server still answers on a session; it is given back when not."""
+        fit = False
+        try:
+            async with asyncio.timeout(_SIGN_OF_LIFE):
+                await member.session.command("select")
+            fit = True
+        except (PoolError, TimeoutError):
+            member.session.condemn()
+            self._sessions.distrust()
+        finally:
+            if not fit:
+                self._sessions.release(member, asyncio.get_running_loop().time())
+        return fit
 
     def _take(self, now: float) -> Member | None:
         """An idle session that nobody waits for."""
@@ -460,6 +505,10 @@ class Pool:
         now = asyncio.get_running_loop().time()
         for waiter in self._queue.drain(now):
             waiter.future.set_exception(copy_of(error))
+
+
+def _server_goes(error: DatabaseError) -> bool:
+    return error.ends_session and error.sqlstate in SERVER_GOES
 
 
 def _closed_error() -> ConnectionFailed:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pool.connection import connect
-from pool.dsn import Dsn, Source
+from pool.dsn import Dsn
 from pool.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -40,6 +40,7 @@ from pool.model import Outcome, Row, Statement, Transaction
 from pool.pool import Pool
 from pool.replication import LogHistory, make_token, read_lsn, read_token
 from pool.session import Session
+from pool.source import Source
 from pool.sqlstate import PRIMARY_MAY_DIFFER, QUERY_CANCELED
 from pool.stats import PoolStats
 

@@ -13,11 +13,24 @@ import asyncpg
 from pool.errors import DatabaseError, OutdatedStatement
 
 _NO_PRIVILEGE: Final = "42501"
+_RAISE: Final = "exec_stmt_raise"
+"""The routine of PostgreSQL's that runs PL/pgSQL's RAISE (pl_exec.c)."""
+
+ASYNCPG_ERRORS: Final = (
+    asyncpg.PostgresError,
+    # An ERROR of class 01 or 02, which a function may raise, is one of these.
+    asyncpg.PostgresWarning,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""What asyncpg raises when the server refuses, or can't be talked to."""
 
 
 def is_servers(error: Any) -> bool:
     """Whether the server sent this error; asyncpg raises some of the classes by itself."""
-    return isinstance(error, asyncpg.PostgresError) and error.severity is not None
+    told = asyncpg.PostgresError | asyncpg.PostgresWarning
+    return isinstance(error, told) and error.severity is not None
 
 
 def _is_outdated(error: Any, *, reuses: bool) -> bool:
@@ -25,18 +38,22 @@ def _is_outdated(error: Any, *, reuses: bool) -> bool:
 
     Analysed anew, a prepared statement keeps the types of its parameters: when such a type
     is gone or a column has got another, names and operators don't fit any more (class 42).
-    An error with a context comes out of a function that was already running.
+    An error with a context comes out of a function that was already running: it may raise
+    what it likes, and is not run a second time for it.
     """
-    known = asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
-    if isinstance(error, known):
-        return True
-    if not reuses:
-        return False
     if error.sqlstate == "XX000":
         # Its context may tell of a parameter.
-        return str(error.message).startswith("cache lookup failed")
+        found = str(error.message).startswith("cache lookup failed")
+        return reuses and found and error.server_source_function != _RAISE
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        # By the routine it came from. Its context may list the parameters.
+        return True
+    if error.context is not None:
+        return False
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError):
+        return True
     is_named = str(error.sqlstate).startswith("42") and error.sqlstate != _NO_PRIVILEGE
-    return is_named and error.context is None
+    return reuses and is_named
 
 
 def database_error(error: Any, *, reuses: bool = False) -> DatabaseError:

@@ -62,7 +62,7 @@ from asyncpg.protocol.protocol import BUILTIN_TYPE_OID_MAP, PreparedStatementSta
 from pool import codecs, wire
 from pool.errors import ConnectionLost, DatabaseError, PoolError
 from pool.model import Argument, IsolationLevel, Row, Statement
-from pool.server_errors import database_error, is_servers
+from pool.server_errors import ASYNCPG_ERRORS, database_error, is_servers
 from pool.sqlstate import QUERY_CANCELED
 
 # A statement no longer among the last so many, or the last so many characters, is forgotten,
@@ -83,12 +83,6 @@ _REPORTED: Final = (
     *("standard_conforming_strings", "TimeZone"),
 )
 _MOST_ARGUMENTS: Final = 32767
-_ASYNCPG_ERRORS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +232,7 @@ class Session:
             rows: list[Row] = await self._protocol.bind_execute(
                 prepared.state, args, "", 0, False, None
             )
-        except _ASYNCPG_ERRORS as error:
+        except ASYNCPG_ERRORS as error:
             self._group_open = False
             # Which of the new names got through to the server is not known.
             self._to_close += new_names.values()
@@ -256,7 +250,7 @@ class Session:
         self._busy = True
         try:
             tag = await self._protocol.query(sql, None)
-        except _ASYNCPG_ERRORS as error:
+        except ASYNCPG_ERRORS as error:
             raise self._told(error) from error
         except asyncio.CancelledError:
             self._note_cancellation()
@@ -297,7 +291,7 @@ class Session:
         try:
             async with asyncio.timeout(timeout):
                 return self.recoverable and await self._recover()
-        except (PoolError, TimeoutError, *_ASYNCPG_ERRORS):
+        except (PoolError, TimeoutError, *ASYNCPG_ERRORS):
             return False
 
     async def _recover(self) -> bool:
@@ -340,7 +334,7 @@ class Session:
             goodbye.cancel()
 
     async def _say_goodbye(self, seconds: float) -> None:
-        with contextlib.suppress(*_ASYNCPG_ERRORS, TimeoutError):
+        with contextlib.suppress(*ASYNCPG_ERRORS, TimeoutError):
             await self._connection.close(timeout=seconds)
 
     async def _ask_to_cancel(self) -> bool:
@@ -355,7 +349,7 @@ class Session:
                     backend_pid=self._protocol.backend_pid,
                     backend_secret=self._protocol.backend_secret,
                 )
-        except (*_ASYNCPG_ERRORS, TimeoutError):
+        except (*ASYNCPG_ERRORS, TimeoutError):
             return False
         return True
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from pool.pace import Pace
 from pool.queue import Queue
 from pool.session import Session
 from pool.stats import Breaker, Counters
+
+logger = logging.getLogger(__name__)
 
 _GOODBYE: Final = 5.0
 _SHORT_GOODBYE: Final = 1.0
@@ -60,13 +63,14 @@ class Rules:
 class Member:
     """A session of the pool; times are the event loop's, in seconds. `waited`: how long the
     caller that it was given to last had waited. `schema`: the number of the schema that its
-    statements were prepared for."""
+    statements were prepared for. `heard_at`: when the server last answered on it."""
 
     session: Session
     expires_at: float
     schema: int = 0
     idle_since: float = 0.0
     waited: float = 0.0
+    heard_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class Sessions:
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
     _timers: _Timers = field(default_factory=_Timers)
     _begun: bool = False
+    _told_of_outage: bool = False
     _granted_at: float = 0.0
     _connected_at: float = -math.inf
     _outdated_at: float = -math.inf
@@ -193,6 +198,7 @@ class Sessions:
         """Pass a session nobody uses on, unless it must be closed."""
         session = member.session
         self.busy.discard(member)
+        member.heard_at = now
         if (
             session.broken
             or session.in_transaction
@@ -256,6 +262,7 @@ class Sessions:
         if not task.cancelled() and task.exception() is None and task.result():
             self.release(member, asyncio.get_running_loop().time())
         else:
+            self.doubt()
             self.retire(member)
 
     def retire(self, member: Member, goodbye: float = _GOODBYE) -> None:
@@ -284,6 +291,11 @@ class Sessions:
         """A session broke without a word: those that lie idle may have gone the same way."""
         while self.idle:
             self.retire(self.idle.pop(), _SHORT_GOODBYE)
+
+    def doubt(self) -> None:
+        """The network may be gone: those that lie idle are checked before they are used."""
+        for member in self.idle:
+            member.heard_at = -math.inf
 
     def outdate(self, now: float) -> None:
         """Have every session replaced, as soon as nobody uses it."""
@@ -479,6 +491,9 @@ class Sessions:
         self.counters.connects += 1
         self._connected_at = now
         self.outage = None
+        if self._told_of_outage:
+            self._told_of_outage = False
+            logger.warning("The database lets us in again")
         for timer in (self._timers.retry, self._timers.give_up):
             if timer is not None:
                 timer.cancel()
@@ -524,7 +539,7 @@ class Sessions:
         if alive:
             return
         if outage.lasts(now, self.rules.grace):
-            self.fail(outage.error(now))
+            self._turn_away(outage, now)
         else:
             if timers.give_up is not None:
                 timers.give_up.cancel()
@@ -535,7 +550,14 @@ class Sessions:
         now = asyncio.get_running_loop().time()
         outage = self.outage
         if outage is not None and not self.alive and outage.lasts(now, self.rules.grace):
-            self.fail(outage.error(now))
+            self._turn_away(outage, now)
+
+    def _turn_away(self, outage: Outage, now: float) -> None:
+        """Let nobody wait any longer, and say why: once for each outage."""
+        if not self._told_of_outage:
+            self._told_of_outage = True
+            logger.error("There is no connection to the database: %s", outage.reason)
+        self.fail(outage.error(now))
 
     def _tell_openers(self, error: ConnectionFailed | None) -> None:
         for opener in self._openers:

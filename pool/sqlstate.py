@@ -1,7 +1,8 @@
 """What PostgreSQL's error codes mean for us: each in one place, by its use.
 
 Five characters are one SQLSTATE, two are a class of them (PostgreSQL docs, appendix A). They
-are tuples for `str.startswith`, or the one code that there is.
+are tuples for `str.startswith`, or the one code that there is. A function may raise any of
+them: what only the server can say, such as that it hangs up, shows in the severity, too.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ REFUSES_PASSWORD: Final = ("28P01", "28000")
 ASKS_NO_OTHER_HOST: Final = (*REFUSES_USER, "42", "53")
 """Refusals after which the next host of a connection string is not asked."""
 SERVER_GOES: Final = ("57P01", "57P02", "57P03")
-"""The server hangs up, shuts down or is not up yet."""
-FATE_UNKNOWN: Final = ("08", "57P")
-"""The connection broke, so that nobody knows whether a COMMIT was done."""
+"""The server hangs up, shuts down or is not up yet, if it ends the session with it."""
 
 IN_EACH_OTHERS_WAY: Final = ("40001", "40P01")
 """Serialization failure and deadlock: the transaction can be tried again."""

@@ -30,7 +30,13 @@ from itertools import chain
 from typing import Final, TypeGuard
 
 from pool.deadline import statement_timeout
-from pool.errors import ConnectionLost, DatabaseError, OutdatedStatement, StandbyServer
+from pool.errors import (
+    ConnectionLost,
+    DatabaseError,
+    NoAnswer,
+    OutdatedStatement,
+    StandbyServer,
+)
 from pool.model import Outcome, Statement, Transaction, keep_always
 from pool.session import Session
 from pool.sqlstate import ON_A_STANDBY
@@ -54,27 +60,27 @@ async def run(session: Session, tx: Transaction) -> Outcome:
     changed under the session's prepared statements, nothing has happened yet and `tx` is run
     once more.
     """
-    seconds = patience(tx)
+    seconds = patience(tx, in_block=not _fits_one_trip(session, tx))
     if seconds is None:
         return await _run(session, tx)
     try:
         async with asyncio.timeout(seconds):
             return await _run(session, tx)
     except TimeoutError:
-        raise ConnectionLost(
-            f"the database did not answer within {seconds:g} seconds"
-        ) from None
+        raise NoAnswer(f"the database did not answer within {seconds:g} seconds") from None
 
 
-def patience(tx: Transaction) -> float | None:
+def patience(tx: Transaction, *, in_block: bool = True) -> float | None:
     """Seconds after which a server that keeps to `tx`'s statement_timeout has answered;
     None when there is no such limit."""
     seconds = statement_timeout(tx.settings)
     if not seconds:
         return None
-    # Each statement has the time for itself, and COMMIT, which checks constraints, too.
+    # Each statement has the time for itself, and COMMIT, which checks constraints, too. What
+    # only reads has none to check.
     statements = (tx.before, tx.guard, tx.statement, tx.after)
-    return seconds * (1 + sum(statement is not None for statement in statements)) + _GRACE
+    count = sum(statement is not None for statement in statements)
+    return seconds * (count + (in_block or tx.access != "read only")) + _GRACE
 
 
 async def _run(session: Session, tx: Transaction) -> Outcome:

@@ -159,6 +159,7 @@ class App:
             pace=self._pace,
             weight=settings.db_pool_weight,
             outage_grace=outage_grace,
+            check_delay=settings.db_pool_check_delay,
         )
 
     @property
@@ -170,10 +171,11 @@ class App:
     def ready(self) -> bool:
         """Whether requests can be answered from the database.
 
-        While the listener is cut off the database is, too, or the schema may be out of date.
+        While the listener is cut off the database is, too, or the schema may be out of date;
+        and the listener may well be in while nobody else is let in.
         """
         listening = self._listener is None or self._listener.listening
-        return self._state.schema is not None and listening
+        return self._state.schema is not None and listening and self._pool.look()
 
     @property
     def state(self) -> AppState:
@@ -346,6 +348,7 @@ class App:
                 self._settings.db_channel,
                 on_message=lambda payload: self._reloads.ask(parts_of(payload)),
                 on_return=lambda: self._reloads.ask(BOTH),
+                on_loss=self._pool.doubt,
             )
             self._listener.start()
         return self._listener

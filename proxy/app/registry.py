@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pool import PoolError
+from pool import ConnectionFailed, PoolError
 from pool.budget import Budget, share_of
 from pool.pace import PER_TURN, UNLIMITED, Pace
 from proxy.app.app import App
@@ -271,7 +271,8 @@ class Apps:
             # that are to be had in any case and can't be beside those of the others.
             if not self.named:
                 raise
-            raise SettingsError([f"apps.{named.name}: {error}"]) from error
+            key = "db-uri: " if isinstance(error, ConnectionFailed) else ""
+            raise SettingsError([f"apps.{named.name}: {key}{error}"]) from error
         front = Front(
             app.answer,
             edge_options(named.settings),

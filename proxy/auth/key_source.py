@@ -95,15 +95,11 @@ class KeySource:
 
     async def _try_to_fetch(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                keys = parse_jwks(await _fetch(self._uri))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TimeoutError) as error:
+            keys = await fetch_keys(self._uri, self._timeout)
+        except ValueError as error:
             if not self._failing:
-                # What httpx says of a URL that it can't read quotes it.
-                said = "" if isinstance(error, httpx.InvalidURL) else str(error)
-                reason = said or type(error).__name__
                 kept = "the old ones serve" if self.keys else "there are none yet"
-                logger.warning("jwt-jwks-uri: no keys, %s: %s", kept, reason)
+                logger.warning("jwt-jwks-uri: no keys, %s: %s", kept, error)
             self._failing = True
             return
         self._failing = False
@@ -111,6 +107,17 @@ class KeySource:
             logger.info("Keys fetched from jwt-jwks-uri: %d", len(keys.keys))
             self.keys = keys
             self._on_keys(keys)
+
+
+async def fetch_keys(uri: str, patience: float = TIMEOUT) -> KeySet:
+    """The keys at `uri`, within `patience` seconds. Raises ValueError, with the reason."""
+    try:
+        async with asyncio.timeout(patience):
+            return parse_jwks(await _fetch(uri))
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TimeoutError) as error:
+        # What httpx says of a URL that it can't read quotes it.
+        said = "" if isinstance(error, httpx.InvalidURL) else str(error)
+        raise ValueError(said or type(error).__name__) from None
 
 
 async def _fetch(uri: str) -> bytes:

@@ -62,6 +62,10 @@ class KeySet:
         )
 
 
+class UnusableKey(ValueError):
+    """A key is given, and not a secret, but it can't be used as it is written."""
+
+
 def load_keys(secret: str | None, is_base64: bool = False) -> KeySet | None:
     """Read `jwt-secret`; None when there is none.
 
@@ -83,11 +87,13 @@ def load_keys(secret: str | None, is_base64: bool = False) -> KeySet | None:
         if "kty" in document:
             return KeySet(jwk_keys(document))
     if len(octets) < MINIMUM_SECRET_LENGTH:
+        if octets.lstrip().startswith(b"{"):
+            raise UnusableKey("jwt-secret: it begins like a JSON Web Key, and is none")
         raise ValueError("The JWT secret must be at least 32 characters long.")
     try:
         ALGORITHMS["HS256"].prepare_key(octets)
     except InvalidKeyError as error:
-        raise ValueError(f"jwt-secret: {error}") from error
+        raise UnusableKey(f"jwt-secret: {error}") from error
     return KeySet((Key(octets, frozenset({"HS256"})),))
 
 
@@ -97,27 +103,27 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(standard, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"jwt-secret is not base64: {error}") from error
+        raise UnusableKey(f"jwt-secret is not base64: {error}") from error
 
 
 def jwk_keys(jwk: object) -> tuple[Key, ...]:
     """The key a JWK describes: none if it is of no use for verifying signatures. Raises
-    ValueError when it is malformed."""
+    `UnusableKey` when it is malformed."""
     if not isinstance(jwk, dict):
-        raise ValueError("jwt-secret: a JSON Web Key must be an object")
+        raise UnusableKey("jwt-secret: a JSON Web Key must be an object")
     usable = _usable_algorithms(jwk)
     if not usable:
         return ()
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise ValueError("jwt-secret: a key's 'kid' must be a string")
+        raise UnusableKey("jwt-secret: a key's 'kid' must be a string")
     try:
         loader: Any = ALGORITHMS[min(usable)]
         material = loader.from_jwk(jwk)
     except (InvalidKeyError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"jwt-secret: malformed key of type {jwk['kty']}: {error}") from error
+        raise UnusableKey(f"jwt-secret: malformed key of type {jwk['kty']}: {error}") from error
     if material == b"":
-        raise ValueError("jwt-secret: a symmetric key must not be empty")
+        raise UnusableKey("jwt-secret: a symmetric key must not be empty")
     if isinstance(
         material, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
     ):

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from pool.errors import ConnectionLost, DatabaseError
 from pool.model import Run, Transaction
-from pool.sqlstate import FATE_UNKNOWN
 from proxy.cache.notify import Announcements
 from proxy.cache.versions import Versions
 
@@ -59,7 +58,7 @@ class Invalidation:
             self._doubt(tags)
             raise
         except DatabaseError as error:
-            if error.sqlstate.startswith(FATE_UNKNOWN):
+            if error.ends_session:
                 self._doubt(tags)
             raise
 

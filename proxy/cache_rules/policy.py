@@ -11,6 +11,7 @@ table leaves out from the object's.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,7 +177,8 @@ def without_policy_lines(comment: str) -> str | None:
 class Policies:
     """The policies of one app; `roles` None stands for every role.
 
-    `faults` are sentences about comments that make no sense and are passed over.
+    `faults` are sentences about comments that make no sense and about rows for what is not
+    there; they are passed over.
     """
 
     objects: Mapping[tuple[Kind, QualifiedName], Mapping[str | None, Policy]] = field(
@@ -213,6 +215,8 @@ def make_policies(
     for row in rows:
         known = schema_cache.functions if row.level == "functions" else schema_cache.tables
         key = row.level, _qualified(row.name, schemas, known)
+        if row.level != "default" and key[1] not in known:
+            faults.append(_unknown(row, key[1], known))
         configured.setdefault(key, {})[row.role] = row.directives
     said |= configured
     objects: dict[tuple[Kind, QualifiedName], Mapping[str | None, Policy]] = {}
@@ -223,6 +227,18 @@ def make_policies(
         else:
             objects[level, name] = _resolved(by_role)
     return Policies(objects, default, tuple(faults))
+
+
+def _unknown(row: PolicyRow, name: QualifiedName, known: Collection[QualifiedName]) -> str:
+    """What is told of a row about nothing that is exposed."""
+    names = {f"{each.schema}.{each.name}": each for each in known}
+    near = difflib.get_close_matches(f"{name.schema}.{name.name}", names, n=1)
+    kind = "table or view" if row.level == "tables" else "function"
+    remedy = f"did you mean {near[0]}?" if near else "expose its schema, or leave it out"
+    return (
+        f"{row.where} has no effect: there is no {kind} {name.schema}.{name.name} in the"
+        f" exposed schemas; {remedy}"
+    )
 
 
 def _comments(cache: SchemaCache) -> Iterator[tuple[Kind, QualifiedName, str | None]]:

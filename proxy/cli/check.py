@@ -1,25 +1,27 @@
 """`edgerest check`: would a server with these settings work, and if not, what is wrong?
 
 In: valid settings and a pool that connects as they say. Out: findings, each a sentence,
-good and bad, in the order of asking.
+good and bad, in the order of asking. What can be told without database and identity provider
+is in `proxy.server.preflight`, for the server asks that as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import AsyncIterator
+from typing import Final
 
 from pool.errors import PoolError
 from pool.model import Row, Statement
 from pool.pool import Pool
-from proxy.engines.model import EngineOptions
+from proxy.auth.key_source import fetch_keys
+from proxy.cache.scope_check import safe_policies
+from proxy.cache_rules.policy import make_policies
+from proxy.schema_cache.load import CacheOptions, load_schema_cache
+from proxy.server.preflight import Finding
 from proxy.settings import Settings, SettingsError
 from proxy.settings.database import read_database_settings
 from proxy.settings.database_uri import uri_source
 from proxy.sql.writer import array_literal
-
-Verdict = Literal["good", "doubtful", "bad"]
 
 _SERVER: Final = Statement(
     "select current_user, pg_catalog.current_database(),"
@@ -30,6 +32,20 @@ _SERVER: Final = Statement(
 _CLUSTER: Final = Statement(
     "select pg_catalog.pg_is_in_recovery(), system_identifier::text"
     " from pg_catalog.pg_control_system()"
+)
+_LIMITS: Final = Statement(
+    "select limited.name, limited.most from pg_catalog.pg_roles"
+    " join pg_catalog.pg_database on datname = pg_catalog.current_database()"
+    " cross join lateral (values"
+    " ('max_connections', pg_catalog.current_setting('max_connections')::int"
+    " - case when rolsuper then 0 else"
+    " pg_catalog.current_setting('superuser_reserved_connections')::int"
+    " + coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::int end),"
+    " ('the connection limit of the role ' || rolname, nullif(rolconnlimit, -1)),"
+    " ('the connection limit of the database ' || datname, nullif(datconnlimit, -1))"
+    ") as limited (name, most)"
+    " where rolname = current_user and limited.most is not null"
+    " order by limited.most limit 1"
 )
 _ROLE: Final = (
     "select rolname is not null, pg_catalog.pg_has_role(current_user, rolname, 'member')"
@@ -50,14 +66,6 @@ _FUNCTION: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found out; `text` is a sentence."""
-
-    verdict: Verdict
-    text: str
-
-
 async def check_database(pool: Pool, settings: Settings) -> AsyncIterator[Finding]:
     """Connect and compare `settings` with what is there. Raises nothing that it foresees."""
     try:
@@ -68,22 +76,30 @@ async def check_database(pool: Pool, settings: Settings) -> AsyncIterator[Findin
     user, database, version = (_text(value) for value in server[:3])
     yield Finding("good", f"PostgreSQL {version}, database {database}, as {user}")
     if not server[3]:
-        yield Finding("bad", f"PostgreSQL {version} is too old; 13 is the oldest supported")
+        yield Finding(
+            "bad", f"db-uri: PostgreSQL {version} is too old; 13 is the oldest supported"
+        )
     if server[4]:
         yield Finding(
             "doubtful",
             f"db-uri: {user} is a superuser; connect as a role that may do nothing but"
             " become others",
         )
+    asked = "db-config" if settings.db_pre_config is None else "db-pre-config"
     try:
         settings = await read_database_settings(pool, settings)
+        asked = "db-uri"
         for finding in await _compare(pool, settings, user):
             yield finding
+        yield await _check_connections(pool, settings)
+        if not await _missing_schemas(pool, settings.db_schemas):
+            for finding in await _check_cache(pool, settings):
+                yield finding
     except SettingsError as error:
         for problem in error.problems:
             yield Finding("bad", f"in the database: {problem}")
     except PoolError as error:
-        yield Finding("bad", f"the database refused a question: {error}")
+        yield Finding("bad", f"{asked}: the database refused a question: {error}")
     async for finding in _check_replicas(pool, settings):
         yield finding
 
@@ -115,7 +131,7 @@ async def _check_replicas(pool: Pool, settings: Settings) -> AsyncIterator[Findi
     cluster = None
     for number, uri in enumerate(settings.db_read_uris, 1):
         # Its address may hold a password.
-        name = f"db-read-uris: the {number}. replica"
+        name = f"db-read-uris: replica {number}"
         try:
             cluster = cluster or (await pool.fetch(_CLUSTER))[0][1]
             replica = Pool(uri_source(uri), size=1, outage_grace=0)
@@ -132,6 +148,53 @@ async def _check_replicas(pool: Pool, settings: Settings) -> AsyncIterator[Findi
             yield Finding("doubtful", f"{name} accepts writes; it will not be used")
         else:
             yield Finding("good", name)
+
+
+async def check_keys(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether the identity provider gives keys. The server would go on asking."""
+    if settings.jwt_jwks_uri is None:
+        return
+    try:
+        keys = await fetch_keys(settings.jwt_jwks_uri)
+    except ValueError as error:
+        yield Finding("doubtful", f"jwt-jwks-uri: there are no keys to be had: {error}")
+    else:
+        yield Finding("good", f"jwt-jwks-uri: {len(keys.keys)} keys")
+
+
+async def _check_connections(pool: Pool, settings: Settings) -> Finding:
+    """Whether the server grants as many connections as all workers may open together."""
+    row = (await pool.fetch(_LIMITS))[0]
+    name, limit = _text(row[0]), int(_text(row[1]))
+    workers = settings.server_workers
+    pooled = workers * settings.db_pool
+    if settings.pool_max_connections is not None:
+        pooled = min(pooled, settings.pool_max_connections)
+    listening = settings.db_channel_enabled + bool(settings.cache_policies)
+    needed = pooled + workers * listening
+    sum_of = f"{needed} connections ({pooled} to work with, {workers * listening} to listen)"
+    if needed <= limit:
+        return Finding("good", f"db-pool: {sum_of}, of {limit} that {name} allows")
+    fits = (limit - workers * listening) // workers
+    remedy = f"lower db-pool to {fits}" if fits > 0 else "lower server-workers"
+    return Finding(
+        "doubtful",
+        f"db-pool: {workers} workers may open {sum_of}, and {name} allows {limit};"
+        f" {remedy}, or raise the limit",
+    )
+
+
+async def _check_cache(pool: Pool, settings: Settings) -> list[Finding]:
+    """What the policies of the cache, configured and in comments, say of nothing."""
+    options = CacheOptions(
+        schemas=settings.db_schemas,
+        extra_search_path=settings.db_extra_search_path,
+        hoisted_settings=settings.db_hoisted_tx_settings,
+    )
+    schema_cache = await load_schema_cache(pool, options)
+    policies = make_policies(settings.cache_policies, schema_cache, settings.db_schemas)
+    faults = safe_policies(policies, schema_cache).faults
+    return [Finding("doubtful", fault) for fault in faults]
 
 
 async def _check_schemas(pool: Pool, settings: Settings) -> list[Finding]:
@@ -171,19 +234,6 @@ async def _check_function(pool: Pool, key: str, function: str) -> Finding:
     if (await pool.fetch(Statement(_FUNCTION, (name, schema))))[0][0]:
         return Finding("good", f"{key}: {function}")
     return Finding("bad", f"{key}: there is no function {function} without arguments")
-
-
-def check_machine(settings: Settings) -> Iterator[Finding]:
-    """What can be told without the database: the certificate."""
-    cert, key = settings.server_tls_cert, settings.server_tls_key
-    if cert is None:
-        return
-    try:
-        EngineOptions(cert=cert, key=key).check_certificate()
-    except OSError as error:
-        yield Finding("bad", f"server-tls-cert: the certificate can't be loaded: {error}")
-    else:
-        yield Finding("good", f"server-tls-cert: {cert}")
 
 
 def _text(value: bytes | str) -> str:

@@ -12,6 +12,7 @@ import sys
 from copy import copy
 from typing import TextIO
 
+from proxy.observability.lines import DescriptorHandler
 from proxy.observability.logs import CURRENT_APP
 from proxy.settings.model import LogLevel
 
@@ -53,10 +54,18 @@ def _kind_of(value: object) -> object:
 def start_diagnostics(level: LogLevel, stream: TextIO | None = None) -> None:
     """Send the diagnostics of proxy, pool and the exporter of traces to `stream`, standard
     error by default."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _handler(stream or sys.stderr)
     handler.setFormatter(Diagnostics())
     for name in ("proxy", "pool", "opentelemetry"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.DEBUG if level == "debug" else logging.INFO)
+
+
+def _handler(stream: TextIO) -> logging.Handler:
+    try:
+        return DescriptorHandler(stream.fileno())
+    except OSError:
+        # Text that is kept in memory has no descriptor.
+        return logging.StreamHandler(stream)

@@ -7,6 +7,7 @@ Whatever an operator can put right is told in a sentence on standard error with 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from typing import Final, NoReturn, ParamSpec, TextIO, TypeVar
 import click
 
 from edgerest import __version__
-from pool import Pool, PoolError
+from pool import ConnectionFailed, Pool, PoolError
 from proxy.settings import Loaded, NamedApp, Settings, SettingsError, load_settings
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,19 @@ def as_command(args: Sequence[str], environ: Mapping[str, str], known: set[str])
     return words if words[0].startswith("-") else ["serve", *words]
 
 
+def meant_command(args: Sequence[str], known: set[str]) -> str | None:
+    """The command that the first of `args` is a misspelling of, if it is no file either."""
+    word = args[0] if args else ""
+    if word in known or word.startswith("-") or Path(word).exists():
+        return None
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
 class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        meant = meant_command(args, set(self.commands))
+        if meant is not None:
+            ctx.fail(f"There is no command and no file '{args[0]}'; did you mean {meant}?")
         return super().parse_args(ctx, as_command(args, os.environ, set(self.commands)))
 
 
@@ -83,6 +95,8 @@ def _telling(run: Callable[_P, int | None]) -> Callable[_P, None]:
             status = run(*args, **kwargs) or 0
         except SettingsError as error:
             _fail(*error.problems)
+        except ConnectionFailed as error:
+            _fail(f"db-uri: {error}")
         except PoolError as error:
             _fail(f"The database: {error}")
         except (TokenError, DemoError, ServerError) as error:
@@ -152,9 +166,16 @@ def main() -> None:
 def serve(config: Path | None) -> int:
     """Serve the API; CONFIG is a file, or left out when PGRST_* variables say it all."""
     from proxy.cli.diagnostics import start_diagnostics
+    from proxy.server.preflight import preflight
     from proxy.server.serve import serve as run_server
 
-    loaded = _load(config)
+    loaded = load_settings(config, os.environ)
+    findings = list(preflight(loaded, os.environ))
+    for finding in findings:
+        if finding.verdict == "doubtful":
+            click.echo(f"edgerest: warning: {finding}", err=True)
+    if bad := [str(finding) for finding in findings if finding.verdict == "bad"]:
+        _fail(*bad)
     start_diagnostics(loaded.settings.log_level)
     logger.info("Starting edgerest %s", __version__)
     return run_server(loaded, reread=lambda: load_settings(config, os.environ))
@@ -225,38 +246,16 @@ def token(
 
 @main.command()
 @CONFIG
+@click.option("--strict", is_flag=True, help="Fail on warnings as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of findings instead.")
 @_telling
-def check(config: Path | None) -> int:
+def check(config: Path | None, strict: bool, as_json: bool) -> int:
     """Say whether a server with this configuration would work, and what is wrong if not."""
-    from proxy.cli.check import Finding, check_database, check_machine
+    from proxy.cli.findings import Report, find_all
 
-    marks = {"good": "ok", "doubtful": "warning", "bad": "error"}
-    failed = False
-
-    def tell(finding: Finding, app: str = "") -> None:
-        nonlocal failed
-        failed = failed or finding.verdict == "bad"
-        text = f"apps.{app}: {finding.text}" if app else finding.text
-        click.echo(f"{marks[finding.verdict]}: {text}", err=finding.verdict != "good")
-
-    async def ask(app: NamedApp) -> None:
-        try:
-            pool = Pool(app.settings.db_uri, size=1)
-        except PoolError as error:
-            tell(Finding("bad", f"db-uri: {error}"), app.name)
-            return
-        try:
-            async for finding in check_database(pool, app.settings):
-                tell(finding, app.name)
-        finally:
-            await pool.close()
-
-    loaded = _load(config)
-    for finding in check_machine(loaded.settings):
-        tell(finding)
-    for app in loaded.apps or (NamedApp("", loaded.settings),):
-        asyncio.run(ask(app))
-    return 1 if failed else 0
+    report = Report(click.echo, strict=strict, as_json=as_json)
+    asyncio.run(report.take(find_all(lambda: load_settings(config, os.environ), os.environ)))
+    return report.close()
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """`edgerest ready`: the admin server's answer to /ready, for health checks of containers.
 
 In: the settings of the running server. Out: whether it is ready, and PostgREST's words for
-it (its `--ready`).
+it (its `--ready`). Unlike PostgREST it asks a server on every address, too: on loopback.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from proxy.engines.sockets import loopback_of
 from proxy.settings import Settings
 
 _TIMEOUT: Final = 10.0
-_SPECIAL_HOSTS: Final = ("*", "*4", "!4", "*6", "!6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,12 @@ class Answer:
 def ask_ready(settings: Settings, app: str | None = None) -> Answer:
     """Ask once, about the whole server or about `app`."""
     target = "/ready" if app is None else f"/ready?app={quote(app, safe='')}"
-    host, port = settings.admin_server_host, settings.admin_server_port
+    host, port = loopback_of(settings.admin_server_host), settings.admin_server_port
     path = settings.admin_server_unix_socket
     if path is not None:
         return _ask(lambda: _connect_unix(path), "localhost", target, str(path))
     if port is None:
         return _no("Admin server is not running. Please check admin-server-port config.")
-    if host in _SPECIAL_HOSTS:
-        return _no(
-            "The `--ready` flag cannot be used when server-host is configured as"
-            f' "{host}". Please update your server-host config to "localhost".'
-        )
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}{target}"
     return _ask(lambda: socket.create_connection((host, port), _TIMEOUT), host, target, url)
 

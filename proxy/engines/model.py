@@ -30,9 +30,24 @@ class EngineOptions:
         if (self.cert is None) != (self.key is None):
             raise ValueError("server-tls-cert and server-tls-key belong together")
 
-    def check_certificate(self) -> None:
-        """Raise OSError (`ssl.SSLError` is one) when the pair can't be loaded."""
-        if self.cert is not None:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-                self.cert, self.key
-            )
+    def certificate_fault(self) -> str | None:
+        """A sentence on what keeps the pair from being loaded, with the file's name."""
+        if self.cert is None or self.key is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        for name, path in (("server-tls-cert", self.cert), ("server-tls-key", self.key)):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                return f"{name}: {path} can't be read: {error.strerror}"
+        try:
+            context.load_verify_locations(self.cert)
+        except ssl.SSLError:
+            return f"server-tls-cert: {self.cert} holds no certificate in PEM form"
+        try:
+            context.load_cert_chain(self.cert, self.key)
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                return f"server-tls-key: {self.key} is not the key of {self.cert}"
+            return f"server-tls-key: {self.key} holds no private key in PEM form"
+        return None

@@ -122,10 +122,8 @@ def run_server(
     `actions` says what other signals do; `reports` is what the admin server shows. Returns
     0, or 1 when a worker failed. Raises `ServerError`.
     """
-    try:
-        options.engine_options.check_certificate()
-    except OSError as error:
-        raise ServerError(f"Cannot load the TLS certificate: {error}") from error
+    if (fault := options.engine_options.certificate_fault()) is not None:
+        raise ServerError(fault)
     with ExitStack() as stack:
         sockets = options.main.bind_for(options.workers)
         stack.callback(_close, sockets)

@@ -20,6 +20,15 @@ _SPECIAL: Final = {
     "*6": (_ANY6, _ANY4),
     "!6": (_ANY6,),
 }
+_IN_WORDS: Final = {
+    **dict.fromkeys(("*", "*4", "*6"), "every address,"),
+    "!4": "every IPv4 address,",
+    "!6": "every IPv6 address,",
+}
+_ASKED_AT: Final = {
+    **dict.fromkeys(("*", "*4", "!4", "*6", "0.0.0.0"), "127.0.0.1"),  # noqa: S104
+    **dict.fromkeys(("!6", "::", "[::]"), "::1"),
+}
 _REUSE: Final = (
     (socket.SOL_SOCKET, socket.SO_REUSEADDR),
     (socket.SOL_SOCKET, socket.SO_REUSEPORT),
@@ -58,7 +67,14 @@ def bind_tcp(host: str, port: int, *, reuse_port: bool = False) -> socket.socket
         else:
             return sock
     reason = failure.strerror if failure else "it has no address"
-    raise ServerError(f"Cannot listen on {host} port {port}: {reason}") from failure
+    shown = _IN_WORDS.get(host, host)
+    raise ServerError(f"Cannot listen on {shown} port {port}: {reason}") from failure
+
+
+def loopback_of(host: str) -> str:
+    """Where this very machine reaches a server that listens on `host`: on loopback when that
+    is every address, of which IPv4's are always among those of `*`, `*4` and `*6`."""
+    return _ASKED_AT.get(host, host)
 
 
 def bind_beside(sock: socket.socket, count: int) -> list[socket.socket]:

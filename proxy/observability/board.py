@@ -111,6 +111,7 @@ class Meter:
         self._cells = cells
         self._seen: dict[int, float] = {}
         self._in_flight = OFFSETS[("edgerest_http_requests_in_flight",)]
+        self._dropped = OFFSETS[("edgerest_log_lines_dropped_total",)]
         self._abandoned = OFFSETS[("edgerest_http_requests_abandoned_total",)]
         self._received = OFFSETS[("edgerest_http_request_bytes_total",)]
         self._sent = OFFSETS[("edgerest_http_response_bytes_total",)]
@@ -124,6 +125,10 @@ class Meter:
             for resource in RESOURCES
             for status in STATUS_CLASSES
         }
+
+    def dropped(self, lines: int) -> None:
+        """So many lines of the log were lost."""
+        self._cells[self._dropped] += lines
 
     def began(self) -> None:
         """A request has arrived."""

@@ -8,9 +8,7 @@ PostgREST writes it (docs, "Logs"), or a JSON object. Values of parameters are n
 from __future__ import annotations
 
 import logging
-import os
 import re
-import select
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -22,6 +20,7 @@ import msgspec
 
 from pool.model import Transaction
 from pool.transaction import sql_of
+from proxy.observability.lines import LineWriter
 from proxy.observability.record import Record
 from proxy.response.model import Response, body_size
 from proxy.settings.model import LogFormat, LogLevel
@@ -40,8 +39,6 @@ LOWEST_STATUS: Final[dict[LogLevel, int]] = {
 CURRENT_APP: Final[ContextVar[str]] = ContextVar("app", default="")
 """The name of the app that the running task works for, for the diagnostics."""
 
-_PIPE_BUF: Final = 4096
-"""Bytes that are written to a pipe in one piece whatever other processes write (POSIX)."""
 _PLAIN: Final = re.compile(rb"[ !#-\[\]-~]*")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -253,51 +250,7 @@ def sql_lines(transaction: Transaction | None) -> list[str]:
     return [_CONTROL.sub(" ", sql).strip() for sql in sql_of(transaction)]
 
 
-# --- writing ------------------------------------------------------------------------------
-
-
-class LineWriter:
-    """Writes lines to a file descriptor, those of one turn of the event loop together.
-
-    Lines never mix with those of other processes on the same pipe. A reader that has gone
-    ends the log, not the server; one that is slow slows the server down, as no line is
-    dropped.
-    """
-
-    def __init__(self, descriptor: int, call_soon: Callable[[Callable[[], None]], object]):
-        self._descriptor = descriptor
-        self._call_soon = call_soon
-        self._lines: list[bytes] = []
-        self._broken = False
-
-    def write(self, line: str) -> None:
-        """Write `line` soon."""
-        if not self._lines:
-            self._call_soon(self.flush)
-        self._lines.append(line.encode(errors="backslashreplace"))
-
-    def flush(self) -> None:
-        """Write at once what there is."""
-        lines, self._lines = self._lines, []
-        piece = b""
-        for line in lines:
-            if len(piece) + len(line) > _PIPE_BUF:
-                self._write(piece)
-                piece = b""
-            piece += line
-        self._write(piece)
-
-    def _write(self, piece: bytes) -> None:
-        try:
-            while piece and not self._broken:
-                try:
-                    piece = piece[os.write(self._descriptor, piece) :]
-                except BlockingIOError:
-                    # Whoever shares the descriptor may have made it non-blocking.
-                    select.select([], [self._descriptor], [])
-        except OSError as error:
-            self._broken = True
-            logger.error("The access log can't be written any more: %s", error)
+# --- the log ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

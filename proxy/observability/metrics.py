@@ -207,6 +207,11 @@ METRICS: Final = (
         "Requests whose client left before it had the response.",
     ),
     Described(
+        "edgerest_log_lines_dropped_total",
+        "counter",
+        "Lines of the access log that nobody read in time, or that there was no room for.",
+    ),
+    Described(
         "edgerest_http_request_bytes_total",
         "counter",
         "Bytes of request bodies.",

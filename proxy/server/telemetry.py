@@ -22,7 +22,8 @@ from proxy.engines.sockets import ServerError
 from proxy.http.data_plane import DataPlane
 from proxy.observability.board import SLOTS, Board, Meter, Slots
 from proxy.observability.exposition import Exposition
-from proxy.observability.logs import AccessLog, LineWriter, LogRules
+from proxy.observability.lines import LineWriter
+from proxy.observability.logs import AccessLog, LogRules
 from proxy.observability.metrics import Levels
 from proxy.observability.record import Record
 from proxy.observability.tally import Tally
@@ -37,6 +38,7 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at pool and caches, for the workers that nobody asks."""
 
 _NEVER_LOGGED: Final = ("authorization", "cookie", "apikey", "proxy-authorization")
+NO_TRACING: Final = 'server-tracing-enabled needs the extra "edgerest[otel]"'
 _NEEDED: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -48,7 +50,7 @@ class Telemetry:
 
     def __init__(self, settings: Settings) -> None:
         if settings.server_tracing_enabled and not tracing_is_installed():
-            raise ServerError('server-tracing-enabled needs the extra "edgerest[otel]"')
+            raise ServerError(NO_TRACING)
         self._settings = settings
         self._board: Board | None = None
         self._slots: Slots | None = None
@@ -73,7 +75,9 @@ class Telemetry:
         """
         loop = asyncio.get_running_loop()
         self._worker, self._apps = worker, apps
-        self._writer = LineWriter(sys.stdout.fileno(), loop.call_soon)
+        self._writer = LineWriter(
+            sys.stdout.fileno(), loop.call_soon, loop.call_later, self._note_dropped
+        )
         if self._settings.server_tracing_enabled:
             from proxy.observability.tracing import Tracing, exporting_provider
 
@@ -97,7 +101,7 @@ class Telemetry:
         for watcher in self._watchers:
             watcher.close()
         if self._writer is not None:
-            self._writer.flush()
+            self._writer.close()
         if self._tracing is not None:
             self._tracing.close()
 
@@ -136,6 +140,11 @@ class Telemetry:
             row = self._board.row(self._worker, self.slot_of(name))
             self._meters[name] = Meter(row)
         return self._meters[name]
+
+    def _note_dropped(self, lines: int) -> None:
+        meter = self._meter("")
+        if meter is not None:
+            meter.dropped(lines)
 
     def _shown_apps(self) -> list[tuple[str | None, int]]:
         if self._apps is None or self._slots is None or not self._apps.named:

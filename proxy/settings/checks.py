@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from proxy.auth.jwks import check_uri
-from proxy.auth.keys import load_keys
+from proxy.auth.keys import UnusableKey, load_keys
 from proxy.auth.role_claim import parse_role_claim
 from proxy.settings.model import Settings
 
@@ -108,10 +108,15 @@ def _find_token_faults(settings: Settings) -> Iterator[tuple[str, str]]:
         load_keys(settings.jwt_secret, settings.jwt_secret_is_base64)
     except ValueError as error:
         reason = str(error).removeprefix("jwt-secret: ").rstrip(".")
+        remedy = (
+            "write a secret, its base64 with jwt-secret-is-base64, or a JSON Web Key or a set"
+            " of them as their issuer gives it"
+            if isinstance(error, UnusableKey)
+            else "make one with `openssl rand -base64 48`"
+        )
         yield (
             "jwt-secret",
-            f"jwt-secret: {reason}; make one with"
-            ' `openssl rand -base64 48`, or name a file with jwt-secret = "@file"',
+            f'jwt-secret: {reason}; {remedy}, or name a file with jwt-secret = "@file"',
         )
 
 

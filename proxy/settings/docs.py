@@ -22,8 +22,8 @@ app.settings.support_email = "help@example.com"
 ```
 
 `edgerest serve edgerest.conf` starts the server, `edgerest check edgerest.conf` says what is
-wrong with the file or the database it names, `edgerest --example` prints a file with every
-setting.
+wrong with the file, with this machine or with the database it names (`--strict` also fails on
+warnings, `--json` prints an array), `edgerest --example` prints a file with every setting.
 
 An editor that knows TOML (Even Better TOML in VS Code, taplo, Tombi) completes keys and marks
 mistakes by the JSON Schema that `edgerest config-schema > edgerest.schema.json` prints, when

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from proxy.settings.errors import SettingsError
@@ -19,6 +20,8 @@ from proxy.settings.kinds import Raw
 _SWITCH: Final = re.compile(r"(?m)^([^\S\n]*+[\w.-]++\s*+=\s*+)(on|off)(?=[^\S\n]*+(?:#.*)?$)")
 APP_KEY: Final = re.compile(r"apps\.([^.]+)\.")
 """How the keys of an app's table begin, once dots stand for tables."""
+_LINE: Final = re.compile(r"\(at line (\d{1,9}),")
+_KEY: Final = re.compile(r"\s*+([\w.-]++)\s*+=")
 _REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]*)\))")
 
 
@@ -27,9 +30,10 @@ def parse_file(text: str, environ: Mapping[str, str]) -> dict[str, Raw]:
     try:
         tables = _load(text)
     except tomllib.TOMLDecodeError as error:
+        where = _key_at(text, str(error))
         raise SettingsError(
-            [f'{error}; every line reads like key = "text", key = 10 or key = true']
-        ) from error
+            [f'{where}{error}; every line reads like key = "text", key = 10 or key = true']
+        ) from None
     found: dict[str, Raw] = {}
     _flatten("", tables, found)
     problems: list[str] = []
@@ -40,6 +44,27 @@ def parse_file(text: str, environ: Mapping[str, str]) -> dict[str, Raw]:
     if problems:
         raise SettingsError(problems)
     return resolved
+
+
+def _key_at(text: str, complaint: str) -> str:
+    """The key of the line that `complaint` is about; never its value, which may be secret."""
+    lines = text.splitlines()
+    found = _LINE.search(complaint)
+    # What nothing ends is complained of at the end of the file.
+    number = int(found[1]) - 1 if found else _readable(lines)
+    key = _KEY.match(lines[number]) if number < len(lines) else None
+    if key is None:
+        return ""
+    return f"{key[1]}: " if found else f"{key[1]}, in line {number + 1}: "
+
+
+def _readable(lines: Sequence[str]) -> int:
+    """How many lines can be read, from the first on."""
+    for count in range(len(lines) - 1, 0, -1):
+        with suppress(tomllib.TOMLDecodeError):
+            _load("\n".join(lines[:count]))
+            return count
+    return 0
 
 
 def _load(text: str) -> dict[str, Any]:

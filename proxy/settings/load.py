@@ -61,7 +61,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     Reads the file, and the files that secrets name with `@`. Raises
     SettingsError, which tells all that is wrong.
     """
-    written = {} if path is None else parse_file(_read_config(path), environ)
+    written = {} if path is None else _parse_config(path, environ)
     layers = split_layers(written, environ)
     settings, problems = _read_layers(TABLE, (layers.top,))
     apps = []
@@ -242,6 +242,14 @@ def _not_a_setting(name: str, known: Mapping[str, Setting]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     remedy = f"did you mean {near[0]}?" if near else "remove it"
     return f"{name} is not a setting; {remedy}"
+
+
+def _parse_config(path: Path, environ: Mapping[str, str]) -> dict[str, Raw]:
+    text = _read_config(path)
+    try:
+        return parse_file(text, environ)
+    except SettingsError as error:
+        raise SettingsError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def _read_config(path: Path) -> str:

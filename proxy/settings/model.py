@@ -207,6 +207,12 @@ class Settings:
         "A connection older than this is replaced.",
         1800, whole_number(1800, label="seconds"), FIXED,
     )
+    db_pool_check_delay: float = row(
+        "A connection on which the database has said nothing for so long is checked before"
+        " it is used (PgBouncer's `server_check_delay`); one that does not answer within 2"
+        " seconds is replaced, and so are all that nobody uses. 0 checks before each use.",
+        5.0, seconds_or_none(5), OWN | FIXED,
+    )
     db_pool_automatic_recovery: bool = row(
         "Connect again when the database went away; off, the server exits.",
         True, BOOLEAN,

@@ -21,7 +21,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from pool.model import Statement, Transaction
 from proxy.http.data_plane import DataPlane
 from proxy.observability.board import Board, Meter
-from proxy.observability.logs import AccessLog, LineWriter, LogRules
+from proxy.observability.lines import LineWriter
+from proxy.observability.logs import AccessLog, LogRules
 from proxy.observability.record import Record
 from proxy.observability.tally import Tally
 from proxy.observability.tracing import Tracing
@@ -66,7 +67,8 @@ Watch = Callable[[DataPlane, int], None]
 
 def watch(rules: LogRules, *, metrics: bool = False, view: bool = False) -> Watch:
     def start(plane: DataPlane, sink: int) -> None:
-        writer = LineWriter(sink, asyncio.get_running_loop().call_soon)
+        loop = asyncio.get_running_loop()
+        writer = LineWriter(sink, loop.call_soon, loop.call_later)
         meter = Meter(Board(1).row(0)) if metrics else None
         log, tally = AccessLog(writer, rules), Tally() if view else None
         Watcher(plane, log, meter, None, tally)

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from proxy.cli.main import main
+from tests.conftest import execute
+from tests.ports import free_port
 
 SECRET = "a secret for tests that is long enough"
 OBJECTS = """
@@ -50,7 +52,13 @@ def dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 def check(dsn: str, *args: str, **settings: str) -> Result:
-    environ = {"PGRST_DB_URI": dsn, "PGRST_DB_SCHEMAS": "api", **settings}
+    environ = {
+        "PGRST_DB_URI": dsn,
+        "PGRST_DB_SCHEMAS": "api",
+        "PGRST_SERVER_HOST": "127.0.0.1",
+        "PGRST_SERVER_PORT": "0",
+        **settings,
+    }
     return CliRunner(env=environ).invoke(main, list(args) or ["check"])
 
 
@@ -59,13 +67,16 @@ def test_all_is_well(dsn: str) -> None:
     assert result.exit_code == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("ok: PostgreSQL ")
-    assert lines[0].endswith(", database check_test, as check_user")
-    assert lines[1:] == [
+    assert lines[0] == "ok: server-port: any port is free"
+    assert lines[1].startswith("ok: server-compress-from: ")
+    assert lines[2].startswith("ok: PostgreSQL ")
+    assert lines[2].endswith(", database check_test, as check_user")
+    assert lines[3:6] == [
         "ok: db-schemas: api",
         "ok: db-anon-role: check_anon",
         "ok: db-pre-request: api.hook",
     ]
+    assert lines[6].startswith("ok: db-pool: 11 connections (10 to work with, 1 to listen), of")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,8 @@ def test_all_is_well(dsn: str) -> None:
         ),
         (
             {"PGRST_DB_PRE_CONFIG": "api.gone"},
-            "error: the database refused a question: 42883: function api.gone() does not exist",
+            "error: db-pre-config: the database refused a question: 42883: function api.gone()"
+            " does not exist",
         ),
     ],
 )
@@ -136,7 +148,87 @@ def test_a_certificate_that_is_not_there(dsn: str, tmp_path: Path) -> None:
         PGRST_SERVER_TLS_KEY=str(tmp_path / "key"),
     )
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: server-tls-cert: the certificate can't be loaded")
+    assert result.stderr.startswith(
+        f"error: server-tls-cert: {tmp_path / 'cert'} can't be read: No such file"
+    )
+
+
+@pytest.mark.parametrize("limited", ["role check_user", "database check_test"])
+def test_more_connections_than_are_allowed(
+    dsn: str, postgres: EmbeddedPostgres, limited: str
+) -> None:
+    kind, name = limited.split()
+    asyncio.run(execute(postgres.dsn, f"alter {limited} connection limit 20"))
+    many = {"PGRST_JWT_SECRET": SECRET, "PGRST_SERVER_WORKERS": "2"}
+    try:
+        fits = check(dsn, **many, PGRST_DB_POOL="9")
+        too_many = check(dsn, **many, PGRST_DB_POOL="10")
+        capped = check(dsn, **many, PGRST_DB_POOL="10", PGRST_POOL_MAX_CONNECTIONS="18")
+        silent = check(dsn, **many, PGRST_DB_POOL="10", PGRST_DB_CHANNEL_ENABLED="false")
+    finally:
+        asyncio.run(execute(postgres.dsn, f"alter {limited} connection limit -1"))
+    assert [fits.stderr, capped.stderr, silent.stderr] == ["", "", ""]
+    assert too_many.exit_code == 0
+    assert too_many.stderr == (
+        "warning: db-pool: 2 workers may open 22 connections (20 to work with, 2 to listen),"
+        f" and the connection limit of the {kind} {name} allows 20; lower db-pool to 9, or"
+        " raise the limit\n"
+    )
+
+
+def test_more_connections_than_the_server_has(dsn: str) -> None:
+    result = check(dsn, PGRST_JWT_SECRET=SECRET, PGRST_DB_POOL="5000")
+    assert "and max_connections allows " in result.stderr
+
+
+def test_warnings_count_when_asked(dsn: str) -> None:
+    doubtful = {"PGRST_JWT_SECRET": SECRET, "PGRST_DB_EXTRA_SEARCH_PATH": "gone"}
+    assert check(dsn, "check", "--strict", PGRST_JWT_SECRET=SECRET).exit_code == 0
+    assert check(dsn, "check", **doubtful).exit_code == 0
+    assert check(dsn, "check", "--strict", **doubtful).exit_code == 1
+
+
+def test_findings_as_json(dsn: str, tmp_path: Path) -> None:
+    config = tmp_path / "c"
+    config.write_text(
+        f'server-host = "127.0.0.1"\nserver-port = 0\ndb-pol = 1\n[apps.one]\n'
+        f'db-uri = "{dsn}"\ndb-schemas = "apo"\ndb-anon-role = "check_anon"\n'
+    )
+    result = CliRunner().invoke(main, ["check", "--json", str(config)])
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    found = {(each["verdict"], each["app"], each["text"]) for each in json.loads(result.stdout)}
+    assert ("warning", None, "db-pol is not a setting; did you mean db-pool?") in found
+    gone = "db-schemas: there is no schema apo; create it or leave it out"
+    assert ("error", "one", gone) in found
+    config.write_text("db-pool = 0")
+    result = CliRunner().invoke(main, ["check", "--json", str(config)])
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert "db-pool" in json.loads(result.stdout)[0]["text"]
+
+
+@pytest.mark.parametrize("kind, there", [("tables", "things"), ("functions", "hook")])
+def test_a_cache_policy_for_nothing(dsn: str, tmp_path: Path, kind: str, there: str) -> None:
+    config = tmp_path / "c"
+    for name, is_there in ((f"api.{there}", True), (there, True), (f"api.{there}x", False)):
+        config.write_text(f'[cache.{kind}."{name}"]\nmax-age = 5\nscope = "role"\n')
+        result = check(dsn, "check", str(config), PGRST_JWT_SECRET=SECRET)
+        assert result.exit_code == 0
+        assert ("has no effect: there is no " in result.stderr) != is_there
+        assert (f"did you mean api.{there}?" in result.stderr) != is_there
+
+
+def test_an_identity_provider_that_is_not_there(dsn: str) -> None:
+    uri = f"http://127.0.0.1:{free_port()}/jwks.json"
+    result = check(dsn, PGRST_JWT_JWKS_URI=uri, PGRST_DB_ANON_ROLE="check_anon")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: jwt-jwks-uri: there are no keys to be had: ")
+
+
+def test_no_database_is_named() -> None:
+    environ = dict.fromkeys(("PGHOST", "PGPORT", "PGDATABASE", "PGUSER"), None)
+    result = CliRunner(env=environ).invoke(main, ["check"])
+    assert "warning: db-uri is not set" in result.stderr
 
 
 def test_the_dump_holds_the_databases_settings(dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -51,6 +52,33 @@ def test_postgrests_command_line_is_understood(
     typed: str, environ: dict[str, str], understood: str
 ) -> None:
     assert as_command(typed.split(), environ, KNOWN) == understood.split()
+
+
+COMMANDS = sorted(main.commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_misspelt_command_is_told_which_was_meant(command: str) -> None:
+    for wrong in (
+        command[:-2] + command[-1],
+        command[0] + command,
+        command.upper()[:1] + command[1:],
+    ):
+        for more in ((), ("x.conf",)):
+            result = run(wrong, *more)
+            assert result.exit_code == 2
+            assert result.stderr.splitlines()[-1] == (
+                f"Error: There is no command and no file '{wrong}'; did you mean {command}?"
+            )
+
+
+def test_a_file_may_be_called_nearly_like_a_command(tmp_path: Path) -> None:
+    file = tmp_path / "chek"
+    file.write_text("db-pool = 0")
+    with contextlib.chdir(tmp_path):
+        result = run("chek")
+    assert "db-pool" in result.stderr
+    assert "did you mean" not in result.stderr
 
 
 def test_version() -> None:
@@ -165,8 +193,7 @@ def test_an_address_that_can_not_be_read_is_a_sentence(command: str) -> None:
         ),
         (
             {"PGRST_ADMIN_SERVER_PORT": "1"},
-            "ERROR: The `--ready` flag cannot be used when server-host is configured as"
-            ' "!4". Please update your server-host config to "localhost".',
+            "ERROR: connection refused to http://127.0.0.1:1/ready",
         ),
         (
             {"PGRST_ADMIN_SERVER_PORT": "1", "PGRST_SERVER_HOST": "127.0.0.1"},

@@ -211,6 +211,15 @@ def test_no_postgresql(directory: Path) -> None:
     assert found.stderr.startswith("edgerest: There is no PostgreSQL to run in /nowhere")
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["", "ignored"])
+def handling_of_sigint(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a shell hands on; a script that runs something in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handling_of_sigint")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_loading_it_ends_at_once(directory: Path, number: int) -> None:
     place = directory.parent / "interrupted"

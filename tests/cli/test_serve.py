@@ -61,7 +61,7 @@ def test_a_port_in_use(postgres: EmbeddedPostgres) -> None:
         found = run_edgerest("serve", **environ(postgres.dsn, port))
     assert found.returncode == 1
     assert found.stderr.splitlines()[-1] == (
-        f"edgerest: Cannot listen on 127.0.0.1 port {port}: Address already in use"
+        f"edgerest: server-port: Cannot listen on 127.0.0.1 port {port}: Address already in use"
     )
     assert "Traceback" not in found.stderr
 
@@ -71,9 +71,37 @@ def test_a_password_that_will_never_let_us_in(postgres: EmbeddedPostgres) -> Non
     found = run_edgerest("serve", **environ(wrong))
     assert found.returncode == 1
     assert found.stderr.splitlines()[-1].startswith(
-        "edgerest: The database: password authentication failed for user"
+        "edgerest: db-uri: password authentication failed for user"
     )
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    "asked, complaint",
+    [
+        ("sslmode=requir", "sslmode: it is none of disable, allow, prefer, require, "),
+        ("target_session_attrs=nope", "target_session_attrs: it is none of any, primary, "),
+        (
+            "sslmode=verify-full&sslrootcert=/no/such/file",
+            "sslrootcert: /no/such/file can't be read: No such file or directory",
+        ),
+    ],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_what_can_never_work_ends_it(
+    tmp_path: Path, several: bool, asked: str, complaint: str
+) -> None:
+    config = tmp_path / "c"
+    config.write_text(
+        f"server-port = 0\n{'[apps.one]' if several else ''}\n"
+        f'db-uri = "postgresql://127.0.0.1:1/app?{asked}"\ndb-anon-role = "nobody"\n'
+    )
+    found = run_edgerest("serve", str(config))
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    last = found.stderr.splitlines()[-1]
+    assert f"db-uri: {complaint}" in last
+    assert ("apps.one: " in last) == several
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -19,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.model import Statement, Transaction
+from proxy.observability.lines import DescriptorHandler, LineWriter
 from proxy.observability.logs import (
     FIELDS,
     Entry,
-    LineWriter,
     apache_line,
     entry_of,
     json_line,
@@ -32,7 +34,7 @@ from proxy.observability.record import Record
 from proxy.response.model import Response
 from tests.conftest import MakeToken
 from tests.http.processes import ServerProcess, running
-from tests.observability.conftest import Serve
+from tests.observability.conftest import Ask, Serve
 
 AT = 1622011118.25
 ENTRY = Entry(
@@ -185,15 +187,19 @@ class Turns:
         self.calls: list[Callable[[], None]] = []
 
     def end(self) -> None:
-        calls, self.calls = self.calls, []
+        calls = tuple(self.calls)
+        self.calls.clear()
         for call in calls:
             call()
+
+    def later(self, _seconds: float, call: Callable[[], None]) -> None:
+        self.calls.append(call)
 
 
 def test_lines_of_a_turn_are_written_together(tmp_path: Path) -> None:
     turns = Turns()
     with (tmp_path / "log").open("w+b", buffering=0) as file:
-        writer = LineWriter(file.fileno(), turns.calls.append)
+        writer = LineWriter(file.fileno(), turns.calls.append, turns.later)
         lines = [f"{n} {'x' * (n * 37 % 1500)}\n" for n in range(50)]
         for line in lines:
             writer.write(line)
@@ -214,13 +220,14 @@ def test_a_full_pipe_that_does_not_block_loses_nothing() -> None:
             read.append(file.read())
 
     turns = Turns()
-    writer = LineWriter(writing, turns.calls.append)
+    writer = LineWriter(writing, turns.calls.append, turns.later)
     lines = [f"{n} {'x' * 1000}\n" for n in range(500)]
     for line in lines:
         writer.write(line)
     reader = threading.Thread(target=drain)
     reader.start()
-    turns.end()
+    while turns.calls:
+        turns.end()
     os.close(writing)
     reader.join()
     assert read[0].decode() == "".join(lines)
@@ -230,7 +237,7 @@ def test_a_reader_that_has_gone_ends_the_log_only(caplog: pytest.LogCaptureFixtu
     reading, writing = os.pipe()
     os.close(reading)
     turns = Turns()
-    writer = LineWriter(writing, turns.calls.append)
+    writer = LineWriter(writing, turns.calls.append, turns.later)
     try:
         for _ in range(2):
             writer.write("gone\n")
@@ -240,6 +247,74 @@ def test_a_reader_that_has_gone_ends_the_log_only(caplog: pytest.LogCaptureFixtu
     said = [record.message for record in caplog.records]
     assert len(said) == 1
     assert said[0].startswith("The access log can't be written any more")
+
+
+def test_a_reader_that_stalls_costs_lines_and_no_time(caplog: pytest.LogCaptureFixture) -> None:
+    reading, writing = os.pipe()
+    turns, dropped = Turns(), list[int]()
+    writer = LineWriter(writing, turns.calls.append, turns.later, dropped.append)
+    # Longer ones than a pipe takes in one piece, too.
+    lines = [f"{n} {'x' * (n * 3701 % 9000)}\n" for n in range(1000)]
+    for line in lines:
+        writer.write(line)
+        turns.end()
+    assert 0 < sum(dropped) < len(lines)
+    read = b""
+    while turns.calls:
+        read += os.read(reading, 100_000)
+        turns.end()
+    writer.write("the last\n")
+    turns.end()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        read += file.read()
+    kept = read.decode().splitlines(keepends=True)
+    assert len(kept) == len(lines) - sum(dropped) + 1
+    # Whole, and in their order.
+    assert kept == [line for line in (*lines, "the last\n") if line in set(kept)]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "Lines of the access log are dropped: its reader stalls",
+        f"The access log is written again; it lacks {sum(dropped)} lines",
+    ]
+
+
+def test_a_full_disk_costs_what_it_does_not_take(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns, dropped = Turns(), list[int]()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "log").open("w+b", buffering=0) as file:
+        writer = LineWriter(file.fileno(), turns.calls.append, turns.later, dropped.append)
+        try:
+            # As a disk that is full in the middle of a line.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (15, limits[1]))
+            for line in ("first one\n", "second one\n", "third one\n"):
+                writer.write(line)
+                turns.end()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        writer.write("fourth one\n")
+        while turns.calls:
+            turns.end()
+        file.seek(0)
+        assert file.read() == b"first one\nsecon\nfourth one\n"
+    assert sum(dropped) == 2
+    assert caplog.records[-1].getMessage().endswith("it lacks 2 lines")
+
+
+def test_diagnostics_that_nobody_reads_are_counted() -> None:
+    reading, writing = os.pipe()
+    handler = DescriptorHandler(writing)
+    record = logging.LogRecord("proxy", logging.INFO, "", 0, "y" * 999, None, None)
+    for _ in range(100):
+        handler.emit(record)
+    lost = 100 - os.read(reading, 1_000_000).count(b"\n")
+    assert lost > 0
+    handler.emit(record)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        assert f"({lost} more lines were lost" in file.read()
 
 
 # --- a real server ------------------------------------------------------------------------
@@ -362,3 +437,19 @@ def test_the_level_says_who_is_logged_and_follows_reloads(
         ("info", "404"),
         ("info", "503"),
     ]
+
+
+def test_a_server_whose_log_nobody_reads_goes_on(
+    serve: Serve, ask_admin: Ask, tmp_path: Path
+) -> None:
+    with serve(log_level="info", admin_server_unix_socket=str(tmp_path / "admin")) as server:
+        headers = {"user-agent": "x" * 9000}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+            for _ in range(300):
+                assert client.get("/items").status_code == 200
+        found = re.search(
+            r"(?m)^edgerest_log_lines_dropped_total ([0-9.]+)", ask_admin("/metrics").text
+        )
+        assert found is not None
+        assert float(found[1]) > 0
+        assert "Lines of the access log are dropped" in server.log

@@ -74,6 +74,14 @@ class Relay:
         self._flowing.clear()
 
     def flow(self) -> None:
+        """Pass on everything again, what was held included."""
+        self._flowing.set()
+
+    def lose(self) -> None:
+        """Pass on no more bytes of the connections there are, as a middlebox that has forgotten
+        them; new ones are served."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
         self._flowing.set()
 
     async def _relay(
@@ -92,7 +100,7 @@ class Relay:
             client_out.transport.abort()
             return
         self._writers |= {client_out, server_out}
-        server_spoke = True
+        server_spoke, flowing = True, self._flowing
 
         async def pump(
             source: asyncio.StreamReader, target: asyncio.StreamWriter, *, from_client: bool
@@ -100,7 +108,7 @@ class Relay:
             nonlocal server_spoke
             with contextlib.suppress(OSError):
                 while data := await source.read(65536):
-                    await self._flowing.wait()
+                    await flowing.wait()
                     if from_client and server_spoke:
                         self.turns += 1
                     server_spoke = not from_client

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.connection import connect
-from pool.dsn import Keepalive, Source, Target, parse_dsn
+from pool.dsn import Keepalive, Target, parse_dsn
 from pool.errors import ConnectionFailed
 from pool.model import Statement
+from pool.source import Source
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
 from tests.pool.conftest import MakePool, execute
 

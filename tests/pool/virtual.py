@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pool.dsn import Source
 from pool.errors import ConnectionFailed, ConnectionLost, DatabaseError
 from pool.model import Row, Statement
 from pool.session import Session
+from pool.source import Source
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -117,7 +117,7 @@ class ModelSession(Session):
         if said == "57P01":
             self.hang_up()
         if said != "rows":
-            raise DatabaseError(said, "no")
+            raise DatabaseError(said, "no", severity="FATAL" if self._gone else "ERROR")
         return ()
 
     async def recover(self, timeout: float) -> bool:  # noqa: ASYNC109

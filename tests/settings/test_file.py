@@ -66,3 +66,21 @@ def test_any_text_is_a_file_or_an_error(text: str) -> None:
         assert error.problems
     else:
         assert all(isinstance(key, str) for key in found)
+
+
+@given(
+    st.from_regex(r"[a-z][a-z0-9.-]{0,20}[a-z]", fullmatch=True).filter(
+        lambda k: ".." not in k
+    ),
+    st.from_regex(r"[A-Z]{6,20}|'[A-Z]{6,20}|\"[A-Z]{6,20}|\[[A-Z]{6,20}", fullmatch=True),
+    st.integers(0, 5),
+)
+def test_what_is_no_toml_is_told_by_its_key_and_not_by_its_value(
+    key: str, value: str, before: int
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse_file("# a comment\n" * before + f"{key} = {value}\nother = 1\n", {})
+    (problem,) = raised.value.problems
+    assert problem.startswith((f"{key}: ", f"{key}, in line "))
+    assert f"line {before + 1}" in problem
+    assert value.strip("['\"") not in problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -27,7 +28,8 @@ def load_text(text: str, environ: Mapping[str, str]) -> Loaded:
 def problems(text: str = "", **environ: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as raised:
         load_text(text, environ)
-    return raised.value.problems
+    # What can't be read begins with the name of the file.
+    return tuple(re.sub(r"^/\S+\.conf: ", "", each) for each in raised.value.problems)
 
 
 def test_without_anything_the_defaults_hold() -> None:

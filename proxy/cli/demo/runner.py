@@ -55,7 +55,7 @@ def run_demo(demo: Demo, say: Say) -> int:
     Raises `DemoError`, `pool.PoolError` and `ServerError`; PostgreSQL is stopped by then.
     """
     # Until the server has its own handlers, SIGTERM is to end us as orderly as Ctrl-C does.
-    _interrupt_on_sigterm()
+    _interrupt_on_signals()
     with _own(demo.directory):
         _require_free(demo.port)
         secret = _secret(demo.directory)
@@ -128,8 +128,11 @@ def _write_private(path: Path, text: str) -> None:
         raise DemoError(f"{path} can't be written: {error.strerror}") from error
 
 
-def _interrupt_on_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interrupt_on_signals() -> None:
+    """SIGINT, too: who is started in the background of a script inherits that it is ignored,
+    and the server that comes later heeds it all the same."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _run_interruptibly(doing: Coroutine[None, None, None]) -> None:
@@ -150,7 +153,7 @@ def _run_interruptibly(doing: Coroutine[None, None, None]) -> None:
         raise KeyboardInterrupt from None
     finally:
         # The loop leaves the signal's default behind.
-        _interrupt_on_sigterm()
+        _interrupt_on_signals()
 
 
 async def _fill(dsn: str, rows: int, say: Say) -> None:
