@@ -98,12 +98,12 @@ def configuration(text: str) -> str:
     if not parser.has_section("databases") or not parser.items("databases"):
         raise MigrationError("This is no pgbouncer.ini: it has no [databases]")
     settings = dict(parser.items("pgbouncer")) if parser.has_section("pgbouncer") else {}
-    databases = {name: dict(_pairs(text)) for name, text in parser.items("databases")}
+    databases = {_unquoted(key): dict(_pairs(text)) for key, text in parser.items("databases")}
     several = len(databases) > 1
     anything = databases.pop("*", {}) if several else {}
-    if len(databases) == 1 and all("pool_size" in given for given in databases.values()):
+    if not several and all(_size_of(given) for given in databases.values()):
         settings.pop("default_pool_size", None)
-    _cap_least(settings, databases)
+    _cap_least(settings, databases, several=several)
     parts = [
         "\n".join(_remarks(text, settings)),
         "\n".join(_lines(settings)),
@@ -120,14 +120,33 @@ def configuration(text: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _cap_least(settings: dict[str, str], databases: Mapping[str, Mapping[str, str]]) -> None:
+def _cap_least(
+    settings: dict[str, str], databases: Mapping[str, Mapping[str, str]], *, several: bool
+) -> None:
     """PgBouncer keeps no more open than a pool may have, whatever min_pool_size says."""
-    usual = settings.get("default_pool_size", "0")
-    sizes = [given.get("pool_size", usual) for given in databases.values()]
-    numbers = [int(size) if size.isdecimal() and int(size) else _POOL for size in sizes]
-    least = settings.get("min_pool_size", "")
-    if least.isdecimal() and int(least) > min(numbers, default=_POOL):
+    usual = _whole(settings.get("default_pool_size", "")) or _POOL
+    numbers = [_size_of(given) or usual for given in databases.values()]
+    if several:
+        # What is said of all must hold by itself, even where nobody goes by it.
+        numbers.append(usual)
+    if _whole(settings.get("min_pool_size", "")) > min(numbers):
         settings["min_pool_size"] = str(min(numbers))
+
+
+def _size_of(given: Mapping[str, str]) -> int:
+    """The size of a database's own pool, 0 when it says none."""
+    return _whole(given.get("pool_size", ""))
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _unquoted(name: str) -> str:
+    """A database's name, which is quoted as SQL quotes where it is no plain word."""
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        return name[1:-1].replace('""', '"')
+    return name
 
 
 def _pairs(connection: str) -> Iterator[tuple[str, str]]:
@@ -187,9 +206,10 @@ def _database(
     if given.get("password"):
         yield '# Better in a file that only edgerest reads: db-uri = "@/run/secrets/db-uri"'
     yield f"db-uri = {json.dumps(uri)}"
-    if "pool_size" in given:
-        yield f"db-pool = {given['pool_size']}"
-    for left in sorted(given.keys() - _PLACED):
+    size = _size_of(given)
+    if size:
+        yield f"db-pool = {size}"
+    for left in sorted(given.keys() - (_PLACED if size else _PLACED - {"pool_size"})):
         remark = _REMARKS.get(left, "has no counterpart")
         yield f"# {left} = {' '.join(given[left].split())}: {remark}"
 
@@ -208,7 +228,7 @@ def _uri(name: str, given: Mapping[str, str], settings: Mapping[str, str]) -> st
         place = ""
     else:
         place = ",".join(f"{_host(each)}:{port}" for each in host.split(","))
-    query = f"?{urlencode(options, safe='/')}" if options else ""
+    query = f"?{urlencode(options, safe='/', quote_via=quote)}" if options else ""
     return f"postgresql://{user}{password}@{place}/{database}{query}"
 
 

@@ -140,9 +140,9 @@ class _Module:
 
     def _fresh(self, name: QualifiedName, suffix: str) -> str:
         """A class name that nothing else has; of another schema than the first with it."""
-        words = [word for word in _PARTS.split(name.name) if word]
-        if name.schema != self._described.schemas[0]:
-            words.insert(0, name.schema)
+        is_default = name.schema == self._described.schemas[0]
+        said = name.name if is_default else f"{name.schema}_{name.name}"
+        words = [word for word in _PARTS.split(said) if word]
         plain = "".join(word[:1].upper() + word[1:] for word in words) or "Row"
         plain = plain if plain[0].isalpha() else f"Row{plain}"
         wanted = f"{plain}{suffix}"

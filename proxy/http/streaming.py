@@ -53,6 +53,9 @@ async def send_stream(
                     some = part[offset : offset + CHUNK]
                     await _sent(seconds, send, piece(some, more=True))
                     stream.sent += len(some)
+                # Sending to a client that has left waits for nothing: the news of it, and
+                # others, have their turn here.
+                await asyncio.sleep(0)
             await _sent(seconds, send, piece(b"", more=False))
     except asyncio.CancelledError:
         if watch.client_gone:

@@ -145,6 +145,37 @@ def test_anything_becomes_what_it_said(
         )
 
 
+@pytest.mark.parametrize("other", ["b = pool_size=30", "* = host=db"])
+def test_the_least_is_no_more_than_what_nobody_goes_by(tmp_path: Path, other: str) -> None:
+    text = configuration(
+        f"[databases]\na = pool_size=30\n{other}\n"
+        "[pgbouncer]\ndefault_pool_size = 1\nmin_pool_size = 20\n"
+    )
+    apps = loaded(tmp_path / "edgerest.conf", text).apps
+    assert {app.settings.db_pool for app in apps} == {30}
+
+
+def test_a_quoted_name_is_what_it_says(tmp_path: Path) -> None:
+    text = configuration('[databases]\n"my ""db""" = host=db\n')
+    found = loaded(tmp_path / "edgerest.conf", text)
+    assert unquote(urlsplit(found.settings.db_uri).path) == '/my "db"'
+
+
+@pytest.mark.parametrize("size", ["0", "many", "-1", "\u00b2"])
+def test_a_size_that_is_none_does_not_spoil_the_configuration(
+    tmp_path: Path, size: str
+) -> None:
+    text = configuration(
+        f"[databases]\nx = host=db pool_size={size}\n[pgbouncer]\ndefault_pool_size = 7\n"
+    )
+    assert loaded(tmp_path / "edgerest.conf", text).settings.db_pool == 7
+
+
+def test_a_path_with_a_space_is_written_as_libpq_reads_it(tmp_path: Path) -> None:
+    text = configuration("[databases]\nx = host=db\n[pgbouncer]\nserver_tls_ca_file=/a b.pem")
+    assert "sslrootcert=/a%20b.pem" in loaded(tmp_path / "c.conf", text).settings.db_uri
+
+
 def test_a_rest_that_is_no_connection_string_is_told() -> None:
     with pytest.raises(MigrationError, match="no connection string: nonsense"):
         configuration("[databases]\nx = host=db nonsense\n")

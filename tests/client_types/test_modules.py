@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pool.pool import Pool
@@ -255,12 +256,16 @@ def described_as(schema: str, table: str, column: str, label: str, text: str) ->
     return Described((schema,), cache, {"e": enum}, (), frozenset())
 
 
-@given(names, names, names, names, names)
+@given(names, names, names, names, names, st.booleans())
+@example("my-schema", "t", "c", "l", "", False)
 def test_any_name_makes_a_python_module(
-    schema: str, table: str, column: str, label: str, text: str
+    schema: str, table: str, column: str, label: str, text: str, is_default: bool
 ) -> None:
+    described = described_as(schema, table, column, label, text)
+    if not is_default:
+        described = replace(described, schemas=("", schema))
     module: dict[str, Any] = {}
-    exec(compile(python(described_as(schema, table, column, label, text)), "m", "exec"), module)  # noqa: S102 -- that is the point
+    exec(compile(python(described), "m", "exec"), module)  # noqa: S102 -- that is the point
     rows = [
         set(value.__annotations__)
         for value in module.values()

@@ -11,6 +11,7 @@ addresses as one line of JSON once it listens.
 /boom        raises
 /stream?N    N pieces of 64 KiB, of unknown length together
 /drip?N      N pieces of a byte, 20 ms apart; N,fails raises then, N,hangs waits, N,late is late
+/rush?N      N pieces of 64 KiB, made without ever waiting
 /streamed?N  the pieces made, once N of the streams were closed
 /memory      the most memory that the process had, in KiB
 /status?N    this status, with a Content-Length and a body of four bytes
@@ -77,6 +78,9 @@ class Echo:
                 return Response(
                     200, (), stream=Stream(self.pieces(int(argument), b"x" * 65536))
                 )
+            case b"/rush":
+                rush = self.pieces(int(argument), b"x" * 65536, None)
+                return Response(200, (), stream=Stream(rush))
             case b"/drip":
                 count, _, then = argument.partition(",")
                 drips = self.pieces(int(count), b".", 0.02, then)
@@ -94,11 +98,12 @@ class Echo:
                 return _simple(request, argument)
 
     async def pieces(
-        self, count: int, piece: bytes, pause: float = 0, then: str = ""
+        self, count: int, piece: bytes, pause: float | None = 0, then: str = ""
     ) -> AsyncGenerator[bytes, None]:
         try:
             for _ in range(count):
-                await asyncio.sleep(pause)
+                if pause is not None:
+                    await asyncio.sleep(pause)
                 self.streamed += 1
                 yield piece
             if then == "fails":

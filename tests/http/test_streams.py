@@ -114,6 +114,25 @@ def test_a_client_that_leaves_stops_the_pieces(server: ServerProcess, way: str) 
     assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize("http2", [False, True])
+def test_pieces_that_wait_for_nothing_stop_as_well(server: ServerProcess, http2: bool) -> None:
+    address = server.host, server.port
+    if http2:
+        with H2Client(address) as client:
+            stream = client.request("GET", "/rush?2000000")
+            while not client.answers[stream].body:
+                client.receive()
+            client.connection.reset_stream(stream, ErrorCodes.CANCEL)
+            client.flush()
+            made = int(client.get("/streamed?1").body)
+    else:
+        with socket.create_connection(address, timeout=20) as sock:
+            sock.sendall(get("/rush?2000000"))
+            sock.recv(65536)
+        made = int(ask(server, "/streamed?1"))
+    assert made < 1_000_000
+
+
 @pytest.mark.parametrize("how", ["fails", "late"])
 def test_what_breaks_off_does_not_look_whole(server: ServerProcess, how: str) -> None:
     answer = exchange((server.host, server.port), get(f"/drip?2,{how}"))

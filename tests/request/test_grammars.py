@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ApiError
+from proxy.prepared.fingerprint import fingerprint
 from proxy.request.grammar import filters, logic, names, order, readers, recogniser, select
 from proxy.request.grammar.combinators import MAX_NESTING, Parser, parse
 from proxy.request.grammar.recogniser import Unrecognised
+from proxy.request.model import HttpRequest
 from proxy.request.operators import OPERATORS
+from proxy.request.request_headers import RequestHeaders
+from proxy.sql.conditions import argument_of
 
 Recogniser = Callable[[str], Any]
 
@@ -50,7 +55,7 @@ def parsed(parser: Parser[Any], text: str) -> Any:
 
 # --- texts that look like the grammar ------------------------------------------------------
 
-MODIFIERS = ("(any)", "(all)", "(french)", "(a b)", "()", "(", "(any) ")
+MODIFIERS = ("(any)", "(all)", "(french)", "(a b)", "(²)", "(a²)", "()", "(", "(any) ")
 PIECES = [
     *'a0_$- ,.:()!*"\\{}é\t\n|>',
     *('"a"', '"a,b"', '"\\""', "a-b", "é-a", '"*"', '"count"', "->b-c", '->"d"', "->-1"),
@@ -123,7 +128,22 @@ trees = st.recursive(
 )
 
 ITEMS = [
-    *("*", " *", "* ", "a", " a ", "a b", "x:a", "x :a", "a::text", "a::double precision"),
+    *(
+        "*",
+        " *",
+        "* ",
+        "a",
+        " a ",
+        "a b",
+        "x:a",
+        "x :a",
+        "x: a",
+        "x:\ta",
+        "x: ",
+        "x: ::a",
+        "a::text",
+        "a::double precision",
+    ),
     *("a\t::b", "a::b\t", "a->b->>c::text", "a->0", "a->0x", "a.sum()", "a::b.max()::c", "..."),
     *(
         "count",
@@ -212,6 +232,9 @@ EXAMPLES = (
     "and(not.not.eq.1)",
     "in.( 1,2)",
     "a!leftover(b)",
+    "x: ::a",
+    "x:\ta",
+    "x: a",
     "not.and.eq.1",
     "a)b",
     ":",
@@ -279,26 +302,58 @@ def test_both_grammars_read_the_same_orders(text: str) -> None:
     held("order", text)
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    parts=st.tuples(
-        st.sampled_from(["", "not.", "not.not."]),
-        st.sampled_from([*OPERATORS, "nope", "EQ", ""]),
-        st.sampled_from(["", "", *MODIFIERS]),
-        st.sampled_from([".", ".", ".", ""]),
-        grammar_texts,
-    )
-)
-def test_both_grammars_read_the_same_filters(parts: tuple[str, ...]) -> None:
-    held("filter", "".join(parts))
+filter_texts = st.tuples(
+    st.sampled_from(["", "not.", "not.not."]),
+    st.sampled_from([*OPERATORS, "nope", "EQ", ""]),
+    st.sampled_from(["", "", *MODIFIERS]),
+    st.sampled_from([".", ".", ".", ""]),
+    grammar_texts,
+).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=grammar_texts)
+@given(text=filter_texts)
+def test_both_grammars_read_the_same_filters(text: str) -> None:
+    held("filter", text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=grammar_texts | filter_texts)
+@example(text="fts(²).x")
 def test_an_argument_is_what_is_no_filter(text: str) -> None:
     begins = text.startswith(("not.", "in.", "is."))
     expected = not begins and parsed(filters.filter_value, text) == REFUSED
     assert recogniser.is_argument(text) is expected
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=filter_texts)
+@example(text="fts(²).x")
+@example(text="not.fts(a²).x")
+def test_what_stands_in_a_hole_is_what_is_bound(text: str) -> None:
+    query = b"a=" + quote(text, safe="").encode()
+    request = HttpRequest("GET", b"/items", query, ())
+    found = fingerprint(request, RequestHeaders(()))
+    assert found is not None
+    full = parsed(filters.filter_value, text)
+    match found.key[3][0]:
+        case (_, "", "argument"):
+            assert (full, found.values) == (REFUSED, (text,))
+        case (_, before, _):
+            read = OPERATORS[full.operator], full.value
+            assert found.values == (argument_of(*read),)
+            # What precedes the hole tells all the rest.
+            known = recogniser.head_of(before)
+            assert known is not None
+            head = known[0]
+            assert (head.operator.name, head.negated, head.quantifier, head.language) == (
+                full.operator,
+                full.negated,
+                full.quantifier,
+                full.language,
+            )
+        case _:
+            assert found.texts == ()
 
 
 @pytest.mark.parametrize("text", ["a²", '"²"', "a²,b"])

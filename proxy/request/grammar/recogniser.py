@@ -94,7 +94,7 @@ _RELATION: Final = _pattern(
 )
 _PARAMETER: Final = _pattern(rf"!({_NAME})")
 _FIELD: Final = _pattern(
-    rf"{_BLANKS}(?:(\*)|{_ALIAS}(?:(count\(\))|({_NAME})({_STEPS}){_BLANKS})"
+    rf"{_BLANKS}(?:(\*)|{_ALIAS}(?:(count\(\))|{_BLANKS}({_NAME})({_STEPS}){_BLANKS})"
     rf"(?:::({_WORDS}))?+(?:\.({_one_of(Aggregate)})\(\))?+(?:::({_WORDS}))?+){_ITEM_ENDS}"
 )
 _BEGUN: Final = _pattern(r'[\w$ \t"]')
@@ -158,12 +158,16 @@ def _decline_many_items(text: str) -> None:
         raise Unrecognised
 
 
-def _decline_other_numerals(text: str) -> None:
-    if not text.isascii() and any(
+def _has_other_numerals(text: str) -> bool:
+    return not text.isascii() and any(
         character.isalnum() and not character.isalpha()
         for character in text
         if character > "\x7f"
-    ):
+    )
+
+
+def _decline_other_numerals(text: str) -> None:
+    if _has_other_numerals(text):
         raise Unrecognised
 
 
@@ -243,7 +247,9 @@ def _with_language(match: re.Match[str]) -> Head | None:
     head = HEADS.get(f"{match[1]}.")
     if head is None or match[2] is None or head.operator.kind != "fts":
         return None
-    _decline_other_numerals(match[2])
+    if _has_other_numerals(match[2]):
+        # No language is called so, which is not for whoever asks about a head to hear.
+        return None
     return Head(head.operator, head.negated, language=_name(match[2]))
 
 
