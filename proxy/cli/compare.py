@@ -19,7 +19,7 @@ import httpx
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 )
-_VERSION: Final = re.compile(r"\s++HTTP/[0-9.]+\Z")
+_VERSION: Final = re.compile(r"(?<!\s)\s++HTTP/[0-9.]+\Z")
 _NOT_COMPARED: Final = frozenset(
     "age alt-svc cache-status connection content-encoding content-length date etag expires"
     " keep-alive proxy-status server server-timing transfer-encoding via x-request-id".split()

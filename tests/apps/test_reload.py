@@ -172,9 +172,9 @@ def test_an_app_that_can_not_even_be_made_is_tried_with_the_next_reload(
             server.reload()
             settled(server, f"{len(wrong)}.example.com", databases[1])
             assert server.name(NEWS) == "EDGE404"
-        assert 'apps.news: missing "=" after a keyword' in server.process.log
+        assert 'apps.news: db-uri: missing "=" after a keyword' in server.process.log
         assert (
-            'apps.news: invalid integer value for connection option "port"'
+            'apps.news: db-uri: invalid integer value for connection option "port"'
             in server.process.log
         )
         config.apps["news"]["db-uri"] = uri

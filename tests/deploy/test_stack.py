@@ -176,7 +176,7 @@ def test_the_health_check_of_the_image(
     host = image_environment()["PGRST_SERVER_HOST"]
     done = run_edgerest("ready", **environment, **ports, PGRST_SERVER_HOST=host)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("OK: http://0.0.0.0:")
+    assert done.stdout.startswith("OK: http://127.0.0.1:")
 
 
 def test_http2_from_the_client_to_the_server(

@@ -59,6 +59,10 @@ _AWAY: Final = frozenset((503, 504))
 whether it was done."""
 
 
+KEPT: Final = {"synchronous_commit": "on"}
+"""Settings of the database: what was acknowledged is to outlive a crash of its processes."""
+
+
 @dataclass(slots=True)
 class Verdict:
     """How requests ended, what was held at the checkpoints, and what was wrong."""
@@ -376,9 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
         scratch = Path(directory)
         scratch.chmod(0o711)
-        # What was acknowledged is to outlive a crash of the processes, not of the machine.
-        kept = {"synchronous_commit": "on"}
-        with EmbeddedPostgres(scratch / "pg", durable=False, settings=kept) as database:
+        with EmbeddedPostgres(scratch / "pg", durable=False, settings=KEPT) as database:
             verdict = chaos(
                 database,
                 scratch,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.demo.private_postgres import EmbeddedPostgres
-from tests.engines.chaos import caddy_program, chaos
+from tests.engines.chaos import KEPT, caddy_program, chaos
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ def test_what_some_do_wrong_harms_nobody_else() -> None:
         scratch = Path(directory)
         # PostgreSQL does not run as root: its user must get through to its directory.
         scratch.chmod(0o711)
-        with EmbeddedPostgres(scratch / "pg", durable=False) as database:
+        with EmbeddedPostgres(scratch / "pg", durable=False, settings=KEPT) as database:
             verdict = chaos(database, scratch, callers=24, seconds=3, between=1, checkpoints=2)
     assert verdict.wrong == []
     assert {"read", "written"} <= verdict.innocent.keys()
