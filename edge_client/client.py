@@ -89,7 +89,8 @@ class _Client(Generic[M]):
             timeout = Timeout(total=timeout)
         scheme, _, rest = url.partition("://")
         if scheme not in ("http", "https") or not rest.strip("/"):
-            raise ValueError(f"{url!r} is no URL of an API: https://api.example.com")
+            # It is not shown: taken for another address, it may hold a password.
+            raise ValueError("url: that is no URL of an API: https://api.example.com")
         self.url = url.rstrip("/")
         self._connections = Connections(
             http_client,

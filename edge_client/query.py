@@ -107,7 +107,11 @@ class Query(Refinable, Generic[T, M]):
 
     def __repr__(self) -> str:
         request = request_of(self.operation)
-        return f"<{type(self).__name__} {request.method} {self._runner.url}{request.target}>"
+        scheme, _, place = self._runner.url.partition("://")
+        host, slash, path = place.partition("/")
+        # What lets one in may stand before the host.
+        url = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        return f"<{type(self).__name__} {request.method} {url}{request.target}>"
 
     # --- sending ------------------------------------------------------------------------
 

@@ -94,11 +94,11 @@ def configuration(text: str) -> str:
     try:
         parser.read_string(text)
     except Error as error:
-        raise MigrationError(f"This is no pgbouncer.ini: {error.message}") from error
+        raise MigrationError(f"This is no pgbouncer.ini: {_place_of(error)}") from None
     if not parser.has_section("databases") or not parser.items("databases"):
         raise MigrationError("This is no pgbouncer.ini: it has no [databases]")
     settings = dict(parser.items("pgbouncer")) if parser.has_section("pgbouncer") else {}
-    databases = {_unquoted(key): dict(_pairs(text)) for key, text in parser.items("databases")}
+    databases = {_unquoted(key): _options(key, text) for key, text in parser.items("databases")}
     several = len(databases) > 1
     anything = databases.pop("*", {}) if several else {}
     if not several and all(_size_of(given) for given in databases.values()):
@@ -149,16 +149,25 @@ def _unquoted(name: str) -> str:
     return name
 
 
-def _pairs(connection: str) -> Iterator[tuple[str, str]]:
+def _place_of(error: Error) -> str:
+    """Where it is wrong, without what stands there: it may be a password."""
+    errors = getattr(error, "errors", None) or [(getattr(error, "lineno", 1), "")]
+    return f"line {errors[0][0]} is neither a section nor a setting"
+
+
+def _options(database: str, connection: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     place = 0
     while match := _PAIR.match(connection, place):
         name, value = match.groups()
         if value.startswith("'"):
             value = value[1:-1].replace("''", "'")
-        yield name, value
+        found[name] = value
         place = match.end()
     if connection[place:].strip():
-        raise MigrationError(f"This is no connection string: {connection[place:].split()[0]} …")
+        # What is left over may be a part of a password.
+        raise MigrationError(f"{database}: its connection string is no list of name=value")
+    return found
 
 
 def _app_name(database: str, taken: Collection[str]) -> str:

@@ -39,9 +39,9 @@ def types_of_server(url: str, language: str, app: str | None, token: str | None)
             timeout=_TIMEOUT,
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TypesError(f"{url}: {str(error) or type(error).__name__}") from error
+        raise TypesError(f"The admin server: {str(error) or type(error).__name__}") from error
     if answer.status_code == 200:
         return answer.text
     said = answer.json()["message"] if "json" in answer.headers.get("content-type", "") else ""
     hint = said or "Is that the admin server (admin-server-port)?"
-    raise TypesError(f"{url} answers {answer.status_code}. {hint}")
+    raise TypesError(f"The admin server answers {answer.status_code}. {hint}")

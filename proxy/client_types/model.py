@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from proxy.schema_cache.catalog_json import read_catalog_json
 from proxy.schema_cache.model import Column, QualifiedName, Relationship, SchemaCache, Table
 
-Scalar = Literal["boolean", "integer", "number", "string", "json", "record", "void", "unknown"]
+Scalar = Literal["boolean", "integer", "number", "string", "json", "record", "void"]
 
 _BODIES: Final = frozenset(("bytea", "json", "jsonb", "text", "xml"))
 """Types of the only argument, without a name, that may be the whole body (PostgREST docs,

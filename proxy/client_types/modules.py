@@ -5,6 +5,7 @@ In: what runs a transaction, and the schema cache. Out: the text.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -26,11 +27,13 @@ Run = Callable[[Transaction], Awaitable[Outcome]]
 
 async def module_of(run: Run, cache: SchemaCache, schemas: Sequence[str], language: str) -> str:
     """The module in `language`, one of `LANGUAGES`. Raises what `run` raises."""
-    return LANGUAGES[language](await read_described(run, cache, schemas))
+    told = await read_described(run, cache, schemas)
+    # Thousands of tables take a second, in which a server has others to answer.
+    return await asyncio.to_thread(LANGUAGES[language], told)
 
 
 async def read_described(run: Run, cache: SchemaCache, schemas: Sequence[str]) -> Described:
     """What the API has in `schemas`. Raises what `run` raises."""
     asked = Statement(described_sql(), (json.dumps(schemas),))
     outcome = await run(Transaction(asked, settings=SETTINGS))
-    return described(cache, schemas, tuple(outcome.rows[0]))
+    return await asyncio.to_thread(described, cache, schemas, tuple(outcome.rows[0]))

@@ -39,7 +39,6 @@ _SCALARS: Final[dict[Scalar, str]] = {
     "json": "Json",
     "record": "dict[str, Any]",
     "void": "None",
-    "unknown": "Any",
 }
 _PARTS: Final = re.compile(r"[^A-Za-z0-9]++")
 

@@ -34,7 +34,6 @@ _SCALARS: Final[dict[Scalar, str]] = {
     "json": "Json",
     "record": "Record<string, unknown>",
     "void": "undefined",
-    "unknown": "unknown",
 }
 
 Member = tuple[str, bool, str]

@@ -177,5 +177,21 @@ def test_a_path_with_a_space_is_written_as_libpq_reads_it(tmp_path: Path) -> Non
 
 
 def test_a_rest_that_is_no_connection_string_is_told() -> None:
-    with pytest.raises(MigrationError, match="no connection string: nonsense"):
+    with pytest.raises(MigrationError, match="x: its connection string is no list"):
         configuration("[databases]\nx = host=db nonsense\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[databases]\nx = host=db password='s3cret and s3cret\n",
+        "[databases]\nx = host=db password=a s3cret\n",
+        '"admin" "s3cret"\n',
+        "[databases]\nx = host=db\ns3cret\n",
+        "[databases]\n[s3cret\n",
+    ],
+)
+def test_no_message_holds_a_password(tmp_path: Path, text: str) -> None:
+    result = migrate(tmp_path / "pgbouncer.ini", text)
+    assert result.exit_code == 1
+    assert "s3cret" not in result.stderr

@@ -393,8 +393,14 @@ def test_what_is_no_url_is_refused_at_once(url: str, kind: type) -> None:
         kind(url)
 
 
+def test_an_address_that_is_none_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="no URL of an API") as refused:
+        EdgeClient("postgresql://me:s3cret@db/shop")
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_query_shows_what_it_asks_and_not_as_whom() -> None:
-    with EdgeClient("http://localhost:1/rest/v1", token="s3cret") as db:
+    with EdgeClient("http://me:s3cret@localhost:1/rest/v1", token="s3cret") as db:
         orders = db.table("orders")
         read = orders.select("id", "customers(name)").eq("status", "a b").single()
         assert repr(read) == (
